@@ -1,0 +1,62 @@
+"""A job as plain values: what to draw, with what, into where.
+
+Knows nothing of Prefect, forms or command lines; those make jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pressrun.location import Location
+from pressrun.request import RequestDefaults
+
+Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+PromptSource = Location | Sequence[str | Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that a run is asked to do.
+
+    Parameters
+    ----------
+    prompts : Location or sequence
+        A prompt file, or prompts as text or as mappings of request fields.
+    model : Location
+        Folder in the diffusers layout.
+    collection : Location
+        Where the pictures go.
+    embedder : Location or None
+        CLIP or SigLIP folder; None makes a collection that cannot be searched.
+    defaults : RequestDefaults
+        What a row that leaves a field out gets.
+    batch_size : int or None
+        Pictures rendered at once; None measures it.
+    shard_images : int
+        Images of one generate task, which is what is retried.
+    engine : str
+        "diffusers", "null" or "package.module:factory".
+    dtype : Dtype
+        Number format while drawing; "auto" takes what suits the device.
+    workers : int or None
+        Workers to scale out to; None takes as many as are useful.
+    price_per_worker_hour : float or None
+        Money a worker costs an hour.
+    cache_folder : str
+        Folder on each host for remote models and remembered measurements.
+    """
+
+    prompts: PromptSource = field(repr=False)
+    model: Location
+    collection: Location
+    embedder: Location | None
+    defaults: RequestDefaults = field(default_factory=RequestDefaults)
+    batch_size: int | None = None
+    shard_images: int = 2000
+    engine: str = "diffusers"
+    dtype: Dtype = "auto"
+    workers: int | None = None
+    price_per_worker_hour: float | None = None
+    cache_folder: str = "~/.cache/pressrun"

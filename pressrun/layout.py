@@ -1,0 +1,49 @@
+"""The names of everything in a collection.
+
+Knows nothing of what the objects hold. Every path in a collection is made here.
+"""
+
+from __future__ import annotations
+
+COLLECTION = "collection.json"
+WRITER = "writer.json"
+CONTACT_SHEET = "contact-sheet.png"
+REPORT = "report.html"
+
+IMAGES = "images"
+MANIFEST = "manifest"
+RECEIPTS = "receipts"
+FAILURES = "failures"
+PROFILES = "profiles"
+INDEX = "index"
+RUNS = "runs"
+
+
+def image(image_id: str, ending: str = "png") -> str:
+    """Return the name of a picture; two hex digits of folder keep listings short."""
+    return f"{IMAGES}/{image_id[:2]}/{image_id}.{ending}"
+
+
+def receipt(batch_id: str) -> str:
+    """Return the name of a batch's receipt."""
+    return f"{RECEIPTS}/{batch_id}.parquet"
+
+
+def part(part_id: str) -> str:
+    """Return the name of a manifest part."""
+    return f"{MANIFEST}/part-{part_id}.parquet"
+
+
+def failures(part_id: str) -> str:
+    """Return the name of a part of dead letters."""
+    return f"{FAILURES}/part-{part_id}.parquet"
+
+
+def profile(key: str) -> str:
+    """Return the name of a remembered batch-size measurement."""
+    return f"{PROFILES}/{key}.json"
+
+
+def run(run_id: str, name: str) -> str:
+    """Return the name of one of a run's own records."""
+    return f"{RUNS}/{run_id}/{name}"

@@ -1,0 +1,144 @@
+"""What happened in a run so far: stage times, counts, speed over time.
+
+Knows nothing of who reads it; safe to write to from several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pressrun.failures import Failure
+from pressrun.profile import Profile
+from pressrun.progress import News, tell
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Images of a run by what became of them.
+
+    Parameters
+    ----------
+    done : int
+        Committed by this run.
+    failed : int
+        Given up.
+    total : int
+        Wanted at the start, without those that were held already.
+    """
+
+    done: int
+    failed: int
+    total: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The running account of one run.
+
+    Parameters
+    ----------
+    total : int
+        Images to render.
+    clock : callable
+        Monotonic seconds.
+
+    Attributes
+    ----------
+    stages : dict of str to float
+        Seconds by stage, in the order they were entered.
+    broken_stage : str
+        The stage that raised last; "" when none did.
+    points : list of (float, int)
+        Seconds since generating began, and images done by then.
+    searches : dict of str to list of (str, float)
+        Example queries, and the ids and scores of what they find.
+    """
+
+    total: int
+    clock: Callable[[], float] = time.monotonic
+    stages: dict[str, float] = field(default_factory=dict)
+    broken_stage: str = ""
+    points: list[tuple[float, int]] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    profiles: tuple[Profile, ...] = ()
+    workers: int = 0
+    provenance: dict[str, str | int] = field(default_factory=dict)
+    render_s: float = 0.0
+    publish_s: float = 0.0
+    halvings: int = 0
+    searches: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    origin_bytes: int = 0
+    generating_since: float | None = None
+    opened_at: float = field(default=0.0, init=False)
+    _done: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.opened_at = self.clock()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run was opened."""
+        return self.clock() - self.opened_at
+
+    @property
+    def counts(self) -> Counts:
+        """How many images are done, failed and wanted."""
+        with self._lock:
+            return Counts(len(self._done), len(self.failures), self.total)
+
+    def done_ids(self) -> list[str]:
+        """Return the ids of the images that this run has committed."""
+        with self._lock:
+            return list(self._done)
+
+    @contextmanager
+    def stage(self, name: str, message: str) -> Iterator[None]:
+        """Time a stage and announce it; a stage entered again adds up."""
+        tell(News(name, message))
+        started = self.clock()
+        try:
+            yield
+        except BaseException:
+            self.broken_stage = name
+            raise
+        else:
+            self.broken_stage = ""
+        finally:
+            with self._lock:
+                self.stages[name] = self.stages.get(name, 0.0) + self.clock() - started
+
+    def start_generating(self) -> None:
+        """Set the zero of `points`; later calls change nothing."""
+        if self.generating_since is None:
+            self.generating_since = self.clock()
+            self.points.append((0.0, 0))
+
+    def add(self, image_ids: list[str], failures: tuple[Failure, ...], times_s: tuple[float, float]) -> None:
+        """Enter a finished batch.
+
+        Parameters
+        ----------
+        image_ids : list of str
+            Committed images; one entered twice counts once.
+        failures : tuple of Failure
+            Dead letters.
+        times_s : tuple of float
+            Rendering and publishing time.
+        """
+        self.start_generating()
+        with self._lock:
+            self._done.update(image_ids)
+            self.failures.update({failure.image_id: failure for failure in failures})
+            for image_id in image_ids:
+                self.failures.pop(image_id, None)
+            self.render_s += times_s[0]
+            self.publish_s += times_s[1]
+            self.points.append((self.clock() - (self.generating_since or 0.0), len(self._done)))
+        counts = self.counts
+        tell(News("generate batches", "", counts.done, counts.total, counts.failed))

@@ -1,0 +1,169 @@
+"""The manifest: one row an image, in Parquet parts; the record that an image exists.
+
+Knows nothing of rendering or of who calls. Rows enter as receipts, one a batch, and are compacted into parts; a reader
+takes the union of both, each image once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pressrun import layout
+from pressrun.request import REQUEST_SCHEMA, first_of_each
+from pressrun.storage import Store
+
+# What identifies a picture and its making; the columns after `batch_size` tell of one rendering and may differ
+# between two renderings of the same picture.
+_RESULT_FIELDS = [
+    pa.field("path", pa.string(), nullable=False),
+    pa.field("sha256", pa.string(), nullable=False),
+    pa.field("size_bytes", pa.int64(), nullable=False),
+    pa.field("model_name", pa.string(), nullable=False),
+    pa.field("model_revision", pa.string(), nullable=False),
+    pa.field("batch_size", pa.int32(), nullable=False),
+    pa.field("provenance", pa.string(), nullable=False),  # JSON: engine, versions, dtype, device, threads
+    pa.field("seconds", pa.float64(), nullable=False),  # the picture's share of its batch's rendering
+    pa.field("worker", pa.string(), nullable=False),
+    pa.field("run_id", pa.string(), nullable=False),
+    pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
+]
+
+
+def manifest_schema(embedding_size: int) -> pa.Schema:
+    """Return the schema of receipts and parts.
+
+    Parameters
+    ----------
+    embedding_size : int
+        Length D of the embeddings; 0 for a collection that is not embedded, whose parts have no such column.
+
+    Returns
+    -------
+    pyarrow.Schema
+        Request columns, result columns, and `embedding`: D float16, L2-normalised.
+    """
+    fields = [*REQUEST_SCHEMA, *_RESULT_FIELDS]
+    if embedding_size:
+        fields.append(pa.field("embedding", pa.list_(pa.float16(), embedding_size), nullable=False))
+    return pa.schema(fields)
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Return a table as Parquet bytes."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a receipt or part, whole or in some columns."""
+    if store.is_local:  # a mapped file is read only where the columns stand
+        return pq.read_table(store.path(name), columns=columns, partitioning=None, memory_map=False)
+    return pq.read_table(io.BytesIO(store.read(name)), columns=columns)
+
+
+def part_names(store: Store) -> list[str]:
+    """Return the names of all manifest parts, sorted."""
+    return store.names(layout.MANIFEST, ".parquet")
+
+
+def receipt_names(store: Store) -> list[str]:
+    """Return the names of all receipts not yet compacted, sorted."""
+    return store.names(layout.RECEIPTS, ".parquet")
+
+
+def write_receipt(store: Store, batch_id: str, rows: pa.Table) -> None:
+    """Commit a batch: from here on its images exist."""
+    store.write(layout.receipt(batch_id), to_parquet(rows))
+
+
+def write_part(store: Store, rows: pa.Table) -> str:
+    """Write rows as a part and return its name, which is fixed by the images it holds."""
+    digest = hashlib.blake2b(digest_size=10)
+    for image_id in sorted(rows.column("image_id").to_pylist()):
+        digest.update(image_id.encode())
+    name = layout.part(digest.hexdigest())
+    store.write(name, to_parquet(rows))
+    return name
+
+
+def held_ids(store: Store) -> pa.ChunkedArray:
+    """Return the ids of every image that a part or a receipt names; an id can stand twice."""
+    names = [*part_names(store), *receipt_names(store)]
+    chunks = [read_table(store, name, ["image_id"]).column("image_id") for name in names]
+    return pa.chunked_array([c for chunk in chunks for c in chunk.chunks], type=pa.string())
+
+
+def read_rows(store: Store, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows of the whole collection, each image once.
+
+    Parameters
+    ----------
+    store : Store
+        The collection.
+    columns : sequence of str or None
+        Columns wanted; None for all.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row an image, parts before receipts; an empty table without columns for an empty collection.
+    """
+    wanted = None if columns is None else list(dict.fromkeys(["image_id", *columns]))
+    names = [*part_names(store), *receipt_names(store)]
+    if not names:
+        return pa.table({})
+    rows = first_of_each(pa.concat_tables([read_table(store, name, wanted) for name in names]))
+    return rows if columns is None else rows.select(list(columns))
+
+
+def find_rows(store: Store, image_ids: Iterable[str], columns: Sequence[str]) -> pa.Table:
+    """Return the rows of some images, those that exist; parts are read one at a time."""
+    wanted = pa.array(sorted(image_ids), pa.string())
+    found = []
+    for name in [*part_names(store), *receipt_names(store)]:
+        rows = read_table(store, name, list(dict.fromkeys(["image_id", *columns])))
+        found.append(rows.filter(pc.is_in(rows.column("image_id"), value_set=wanted)))
+    return first_of_each(pa.concat_tables(found)).select(list(columns)) if found else pa.table({})
+
+
+def compact_leftovers(store: Store) -> int:
+    """Move the rows of every receipt into a part, and return how many rows were not in one yet.
+
+    Safe to repeat after a kill at any point: a receipt goes only when a part holds all of its rows. Only the
+    collection's single writer may call this.
+    """
+    names = receipt_names(store)
+    if not names:
+        return 0
+    rows = first_of_each(pa.concat_tables([read_table(store, name) for name in names]))
+    parts = [read_table(store, name, ["image_id"]).column("image_id").combine_chunks() for name in part_names(store)]
+    if parts:
+        rows = rows.filter(pc.invert(pc.is_in(rows.column("image_id"), value_set=pa.concat_arrays(parts))))
+    if rows.num_rows:
+        write_part(store, rows)
+    store.delete(names)
+    return int(rows.num_rows)
+
+
+def compact(store: Store, receipts: Iterable[tuple[str, pa.Table]]) -> None:
+    """Write the rows of finished batches as one part, then drop their receipts.
+
+    Parameters
+    ----------
+    store : Store
+        The collection.
+    receipts : iterable of (str, pyarrow.Table)
+        Batch ids and their rows.
+    """
+    done = list(receipts)
+    if not done:
+        return
+    write_part(store, first_of_each(pa.concat_tables([rows for _, rows in done])))
+    store.delete(layout.receipt(batch_id) for batch_id, _ in done)

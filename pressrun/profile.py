@@ -1,0 +1,155 @@
+"""How fast a model draws at each batch size on some hardware, and the batch size that follows.
+
+Knows nothing of how the times were taken. Measurements are remembered, so that the same job on the same hardware keeps
+its batch size, and with it the lowest bits of its pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from pressrun import layout
+from pressrun.job import Job
+from pressrun.location import Location
+from pressrun.plan import Shape
+from pressrun.storage import Store
+
+LADDER = (1, 2, 4, 8, 16, 32)
+# A step up the ladder must pay: below this gain it only costs memory and makes the tail of a run longer.
+_LEAST_GAIN = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One measured point.
+
+    Parameters
+    ----------
+    batch_size : int
+        Pictures rendered at once.
+    image_s : float
+        Seconds a picture, for the steps it was measured with.
+    """
+
+    batch_size: int
+    image_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The measurements of one model at one picture size on one kind of worker.
+
+    Parameters
+    ----------
+    model_revision : str
+        Digest of the weights.
+    dtype : str
+        Number format asked for.
+    width_px, height_px : int
+        Picture size.
+    steps : int
+        Denoising steps that `Timing.image_s` is for.
+    timings : tuple of Timing
+        By batch size, ascending; ends where memory did.
+    batch_size : int
+        The chosen size.
+    hardware : str
+        Device name and thread count.
+    """
+
+    model_revision: str
+    dtype: str
+    width_px: int
+    height_px: int
+    steps: int
+    timings: tuple[Timing, ...]
+    batch_size: int
+    hardware: str
+
+    @property
+    def shape(self) -> Shape:
+        """Picture size as (width_px, height_px)."""
+        return self.width_px, self.height_px
+
+    def image_s(self, steps: int) -> float:
+        """Return the expected seconds a picture at the chosen size, for another number of steps."""
+        chosen = next((t for t in self.timings if t.batch_size == self.batch_size), None)
+        return chosen.image_s * steps / self.steps if chosen else 0.0
+
+
+def choose_batch_size(timings: Sequence[Timing]) -> int:
+    """Return the batch size at the knee: the last one whose step up the ladder paid.
+
+    Parameters
+    ----------
+    timings : sequence of Timing
+        At least one, ascending by batch size.
+    """
+    chosen = timings[0]
+    for timing in timings[1:]:
+        if timing.image_s * _LEAST_GAIN <= chosen.image_s:
+            chosen = timing
+    return chosen.batch_size
+
+
+def profile_stores(job: Job) -> tuple[Store, Store]:
+    """Return where measurements are remembered: in the collection first, then on this host."""
+    return Store(job.collection), Store(Location(str(Path(job.cache_folder).expanduser())))
+
+
+def recall_profile(
+    stores: Sequence[Store], model_revision: str, dtype: str, shape: Shape, hardware: str
+) -> Profile | None:
+    """Return the first remembered profile of that kind; one that cannot be read counts as none."""
+    name = layout.profile(_key(model_revision, dtype, shape, hardware))
+    return next((profile for store in stores if (profile := _read(store, name)) is not None), None)
+
+
+def recall_profiles(stores: Sequence[Store], model_revision: str, dtype: str) -> dict[Shape, Profile]:
+    """Return a remembered profile for every picture size, on whatever hardware it was measured."""
+    found: dict[Shape, Profile] = {}
+    for store in stores:
+        for name in store.names(layout.PROFILES, ".json"):
+            profile = _read(store, name)
+            if profile is not None and (profile.model_revision, profile.dtype) == (model_revision, dtype):
+                found.setdefault(profile.shape, profile)
+    return found
+
+
+def remember_profile(stores: Sequence[Store], profile: Profile) -> None:
+    """Write a profile to every store."""
+    key = _key(profile.model_revision, profile.dtype, profile.shape, profile.hardware)
+    for store in stores:
+        store.write(layout.profile(key), json.dumps(asdict(profile), indent=2).encode())
+
+
+def mean_image_s(todo: pa.Table, profiles: Mapping[Shape, Profile]) -> float | None:
+    """Return the expected worker-seconds a picture over a plan's mix; None when a picture size has no profile."""
+    groups = todo.group_by(["width_px", "height_px", "steps"]).aggregate([("image_id", "count")]).to_pylist()
+    if not groups or any((group["width_px"], group["height_px"]) not in profiles for group in groups):
+        return None
+    spent_s = [
+        group["image_id_count"] * profiles[group["width_px"], group["height_px"]].image_s(group["steps"])
+        for group in groups
+    ]
+    return float(sum(spent_s)) / int(todo.num_rows)
+
+
+def _key(model_revision: str, dtype: str, shape: Shape, hardware: str) -> str:
+    text = json.dumps([model_revision, hardware, dtype, *shape])
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def _read(store: Store, name: str) -> Profile | None:
+    try:
+        record = json.loads(store.read(name))
+        timings = tuple(Timing(**timing) for timing in record.pop("timings"))
+        return Profile(timings=timings, **record)
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None

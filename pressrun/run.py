@@ -1,0 +1,168 @@
+"""A run: a job checked, planned, and holding the claim on its collection.
+
+Knows nothing of clusters. Opening refuses everything that can be refused before a GPU is touched.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from pressrun import layout, manifest
+from pressrun.collection import Identity, WriterClaim, check_location, join_collection
+from pressrun.job import Job
+from pressrun.ledger import Ledger
+from pressrun.location import Location
+from pressrun.models.diffusers_folder import ModelFacts, read_model
+from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
+from pressrun.plan import Plan, name_images, plan_requests
+from pressrun.prompts.file import read_requests
+from pressrun.prompts.rules import ModelLimits
+from pressrun.storage import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job that was checked, with nothing claimed or written.
+
+    Parameters
+    ----------
+    job : Job
+        What was asked.
+    facts : ModelFacts
+        The model.
+    embedder_facts : EmbedderFacts or None
+        The embedder.
+    requests : pyarrow.Table
+        Every request, with its image id.
+    """
+
+    job: Job
+    facts: ModelFacts
+    embedder_facts: EmbedderFacts | None
+    requests: pa.Table
+
+    def plan(self) -> Plan:
+        """Return what the collection does not hold yet."""
+        return plan_requests(self.requests, manifest.held_ids(Store(self.job.collection)))
+
+
+class Run:
+    """A planned job under way; the one writer of its collection until it is closed.
+
+    Parameters
+    ----------
+    run_id : str
+        Names the run in rows and folders.
+    draft : Draft
+        The checked job.
+    plan : Plan
+        What is left to do.
+    claim : WriterClaim
+        The acquired claim.
+    """
+
+    def __init__(self, run_id: str, draft: Draft, plan: Plan, claim: WriterClaim) -> None:
+        self.run_id = run_id
+        self.job = draft.job
+        self.facts = draft.facts
+        self.embedder_facts = draft.embedder_facts
+        self.plan = plan
+        self.store = Store(draft.job.collection)
+        self.ledger = Ledger(total=plan.todo.num_rows)
+        self._claim = claim
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to render."""
+        return bool(self.plan.todo.num_rows == 0)
+
+    def note(self, name: str, record: object) -> None:
+        """Write one of the run's own JSON records."""
+        self.store.write(layout.run(self.run_id, name), json.dumps(record, indent=2, default=str).encode())
+
+    def close(self) -> None:
+        """Remove temporary objects and give the collection free; closing again does nothing."""
+        self.store.sweep()
+        self._claim.release()
+
+    def __repr__(self) -> str:
+        """Return the run's id and size; never its options."""
+        return f"Run({self.run_id!r}, {self.plan.todo.num_rows} images to do)"
+
+
+def draft_run(job: Job) -> Draft:
+    """Check a job, changing nothing.
+
+    Raises
+    ------
+    InvalidModel
+        When the model or the embedder cannot be used.
+    InvalidPrompts
+        With every bad row.
+    InvalidCollection
+        When the collection's location holds something else.
+    """
+    facts = read_model(job.model)
+    embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
+    limits = ModelLimits(
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        size_multiple_px=facts.size_multiple_px,
+        flow_matching=facts.flow_matching,
+    )
+    requests = name_images(read_requests(job.prompts, job.defaults, limits), facts.revision)
+    return Draft(job, facts, embedder_facts, requests)
+
+
+def open_run(job: Job, run_id: str) -> Run:
+    """Check and plan a job, claim its collection, and clear up what a killed run left there.
+
+    Raises
+    ------
+    CollectionBusy
+        When another run writes to the collection.
+    PressrunError
+        Whatever `draft_run` and `join_collection` refuse.
+    """
+    draft = draft_run(job)
+    store = Store(job.collection)
+    claim = WriterClaim(store, run_id)
+    check_location(store)  # before even a claim is written there
+    claim.acquire()
+    try:
+        join_collection(store, _identity(draft.embedder_facts))
+        store.sweep()
+        manifest.compact_leftovers(store)
+        run = Run(run_id, draft, draft.plan(), claim)
+        run.store.write(layout.run(run_id, "plan.parquet"), manifest.to_parquet(draft.requests))
+        run.note("job.json", _describe(run))
+    except BaseException:
+        claim.release()
+        raise
+    return run
+
+
+def _identity(embedder: EmbedderFacts | None) -> Identity:
+    return Identity(embedder.revision if embedder else "", embedder.dimension if embedder else 0)
+
+
+def _describe(run: Run) -> dict[str, object]:
+    job = run.job
+    return {
+        "run_id": run.run_id,
+        "prompts": str(job.prompts) if isinstance(job.prompts, Location) else f"a list of {len(job.prompts)}",
+        "model": {"location": str(job.model), "name": run.facts.name, "revision": run.facts.revision},
+        "embedder": str(job.embedder) if job.embedder else None,
+        "collection": str(job.collection),
+        "defaults": asdict(job.defaults),
+        "batch_size": job.batch_size,
+        "engine": job.engine,
+        "dtype": job.dtype,
+        "requested": run.plan.requests.num_rows,
+        "duplicates": run.plan.duplicates,
+        "held": run.plan.held,
+        "todo": run.plan.todo.num_rows,
+    }

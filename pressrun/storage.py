@@ -1,0 +1,156 @@
+"""Whole-object reads and all-or-nothing writes below one location.
+
+Knows nothing of what the objects mean. A reader never sees half an object: local writes go to a temporary name
+and are renamed, remote ones are single PUTs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from pressrun.location import Location
+
+TEMPORARY = ".tmp"
+_ATTEMPTS = 4
+_FIRST_PAUSE_S = 0.2
+_Result = TypeVar("_Result")
+
+
+class Store:
+    """Named objects below one location, local or remote.
+
+    Parameters
+    ----------
+    location : Location
+        The folder or bucket prefix that names are relative to.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    @cached_property
+    def _opened(self) -> tuple[AbstractFileSystem, str]:
+        return self.location.open_filesystem()
+
+    @property
+    def filesystem(self) -> AbstractFileSystem:
+        """The fsspec filesystem behind the store."""
+        return self._opened[0]
+
+    @property
+    def root(self) -> str:
+        """The store's path on `filesystem`."""
+        return self._opened[1]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether objects are files of this host."""
+        return isinstance(self.filesystem, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """Return the path of an object on `filesystem`."""
+        return f"{self.root}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes; FileNotFoundError when there is none."""
+        data: bytes = _retried(lambda: self.filesystem.cat_file(self.path(name)))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace an object; readers see the old bytes or the new ones, nothing between."""
+        if not self.is_local:
+            _retried(lambda: self.filesystem.pipe_file(self.path(name), data))
+            return
+        self._rename_into_place(name, data, os.replace)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object only if the name is free, and return whether it was."""
+        if not self.is_local:
+            return self._create_remote(name, data)
+        try:
+            self._rename_into_place(name, data, os.link)
+        except FileExistsError:
+            return False
+        return True
+
+    def exists(self, name: str) -> bool:
+        """Return whether the object is there now."""
+        self.filesystem.invalidate_cache(self.path(name.rpartition("/")[0]))
+        return bool(_retried(lambda: self.filesystem.exists(self.path(name))))
+
+    def names(self, folder: str, ending: str = "") -> list[str]:
+        """Return the names of the objects directly in `folder`, sorted; empty when there is no such folder."""
+        path = self.path(folder)
+        self.filesystem.invalidate_cache(path)
+        try:
+            entries = _retried(lambda: self.filesystem.ls(path, detail=True))
+        except FileNotFoundError:
+            return []
+        found = (self._name(entry["name"]) for entry in entries if entry["type"] == "file")
+        return sorted(name for name in found if name.endswith(ending))
+
+    def walk(self, folder: str) -> Iterable[tuple[str, int]]:
+        """Yield (name, size in bytes) of every object at any depth below `folder`."""
+        self.filesystem.invalidate_cache()
+        for path, entry in self.filesystem.find(self.path(folder), detail=True).items():
+            yield self._name(path), int(entry["size"])
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; names that are gone already are not an error."""
+        for name in names:
+            try:
+                self.filesystem.rm_file(self.path(name))
+            except FileNotFoundError:
+                continue
+
+    def sweep(self) -> None:
+        """Remove what killed writers left under temporary names; only the single writer of a store may call this."""
+        if self.is_local and self.filesystem.exists(self.path(TEMPORARY)):
+            self.filesystem.rm(self.path(TEMPORARY), recursive=True)
+
+    def _name(self, path: str) -> str:
+        return path[len(self.root) + 1 :]
+
+    def _rename_into_place(self, name: str, data: bytes, place: Callable[[Path, Path], None]) -> None:
+        temporary = Path(self.path(TEMPORARY)) / uuid.uuid4().hex
+        target = Path(self.path(name))
+        for folder in (temporary.parent, target.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            place(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)  # gone after a replace, still there after a link or an error
+
+    def _create_remote(self, name: str, data: bytes) -> bool:
+        try:
+            self.filesystem.pipe_file(self.path(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+
+def _retried(call: Callable[[], _Result]) -> _Result:
+    """Call a network operation again after a passing failure, with doubling pauses."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return call()
+        except (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError):
+            raise  # definite answers, not passing failures
+        except OSError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_FIRST_PAUSE_S * 2**attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")

@@ -1,0 +1,214 @@
+"""Proof that a collection is what its manifest says: every row one object, every object one row, the index the same.
+
+Knows nothing of how it came about. Looking changes nothing; mending is a call of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pressrun import layout, manifest
+from pressrun.collection import Identity, read_identity
+from pressrun.index.generations import commit_index, current_index, load_index
+from pressrun.request import first_of_each
+from pressrun.storage import TEMPORARY, Store
+
+_READS_AT_ONCE = 16
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One thing that is not as it should be.
+
+    Parameters
+    ----------
+    kind : str
+        "missing", "changed", "twice", "orphan", "leftover", "index".
+    name : str
+        The object or image concerned.
+    detail : str
+        What is wrong, with both values.
+    """
+
+    kind: str
+    name: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """What looking at a collection found.
+
+    Parameters
+    ----------
+    images : int
+        Distinct images with a row.
+    objects : int
+        Objects under images/.
+    size_bytes : int
+        Bytes of the images that were read and hashed.
+    indexed : int
+        Images in the index.
+    flaws : list of Flaw
+        Empty for a sound collection.
+    """
+
+    images: int = 0
+    objects: int = 0
+    size_bytes: int = 0
+    indexed: int = 0
+    flaws: list[Flaw] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.flaws
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of flaws by kind."""
+        return dict(Counter(flaw.kind for flaw in self.flaws))
+
+
+def verify(store: Store) -> Verification:
+    """Read a whole collection, every image included, and compare it with its manifest.
+
+    Raises
+    ------
+    InvalidCollection
+        When there is no collection, or its index cannot be read.
+    """
+    identity = read_identity(store)
+    found = Verification()
+    rows = _rows(store, found)
+    found.images = rows.num_rows
+    for chunk in _chunks(rows.to_batches(max_chunksize=_ROWS_AT_ONCE)):
+        _check_objects(store, chunk, found)
+    _check_orphans(store, rows, found)
+    if identity.embedding_size:
+        _check_index(store, rows, found)
+    return found
+
+
+def mend(store: Store, found: Verification) -> None:
+    """Put right what `verify` found, so that rerunning the job restores what is lost.
+
+    Rows without a sound object are dropped (the images are rendered again by the next run), doubled rows and leftover
+    receipts are compacted, orphans and temporary objects are deleted, and the index is brought up to the manifest.
+
+    Parameters
+    ----------
+    store : Store
+        The collection; no run may be writing to it.
+    found : Verification
+        What `verify` found in it.
+    """
+    lost = {flaw.name for flaw in found.flaws if flaw.kind in ("missing", "changed")}
+    if lost or any(flaw.kind == "twice" for flaw in found.flaws):
+        _rewrite_parts(store, lost)
+    manifest.compact_leftovers(store)
+    store.delete(flaw.name for flaw in found.flaws if flaw.kind in ("orphan", "changed"))
+    store.sweep()
+    _mend_index(store, read_identity(store))
+
+
+def _rows(store: Store, found: Verification) -> pa.Table:
+    """Return the rows to check, each image once, entering doubled ones and leftovers as flaws."""
+    columns = ["image_id", "path", "sha256", "size_bytes"]
+    parts = [manifest.read_table(store, name, columns) for name in manifest.part_names(store)]
+    receipts = {name: manifest.read_table(store, name, columns) for name in manifest.receipt_names(store)}
+    names = Counter(image_id for part in parts for image_id in part.column("image_id").to_pylist())
+    found.flaws += [
+        Flaw("twice", image_id, f"{count} rows in the manifest, 1 wanted")
+        for image_id, count in names.items()
+        if count > 1
+    ]
+    for name, receipt in receipts.items():
+        found.flaws.append(Flaw("leftover", name, f"receipt of {receipt.num_rows} images, not compacted into a part"))
+    empty = manifest.manifest_schema(0).empty_table().select(columns)
+    return first_of_each(pa.concat_tables([empty, *parts, *receipts.values()]))
+
+
+def _chunks(batches: list[pa.RecordBatch]) -> Iterator[list[dict[str, Any]]]:
+    for batch in batches:
+        rows = iter(batch.to_pylist())
+        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+            yield chunk
+
+
+def _check_objects(store: Store, rows: list[dict[str, Any]], found: Verification) -> None:
+    with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
+        for flaw in threads.map(lambda row: _check_object(store, row), rows):
+            if flaw is not None:
+                found.flaws.append(flaw)
+    found.size_bytes += sum(row["size_bytes"] for row in rows)
+
+
+def _check_object(store: Store, row: dict[str, Any]) -> Flaw | None:
+    try:
+        data = store.read(row["path"])
+    except FileNotFoundError:
+        return Flaw("missing", row["path"], "the manifest has a row, there is no object")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != row["sha256"]:
+        return Flaw("changed", row["path"], f"sha256 is {digest[:12]}..., the manifest says {row['sha256'][:12]}...")
+    return None
+
+
+def _check_orphans(store: Store, rows: pa.Table, found: Verification) -> None:
+    named = set(rows.column("path").to_pylist())
+    for name, size_bytes in store.walk(layout.IMAGES):
+        found.objects += 1
+        if name not in named:
+            found.flaws.append(Flaw("orphan", name, f"an object of {size_bytes} bytes that no row names"))
+    for name, _ in store.walk(TEMPORARY):
+        found.flaws.append(Flaw("leftover", name, "a temporary object of a killed run"))
+
+
+def _check_index(store: Store, rows: pa.Table, found: Verification) -> None:
+    meta = current_index(store)
+    if meta is None:
+        if rows.num_rows:
+            found.flaws.append(Flaw("index", layout.INDEX, f"no index, {rows.num_rows} images wanted"))
+        return
+    index, _ = load_index(store, meta)
+    found.indexed = index.rows
+    ids, wanted = index.ids, rows.column("image_id")
+    missing = pc.sum(pc.invert(pc.is_in(wanted, value_set=ids.combine_chunks()))).as_py() or 0
+    surplus = pc.sum(pc.invert(pc.is_in(ids, value_set=wanted.combine_chunks()))).as_py() or 0
+    if missing or surplus:
+        detail = f"{missing} images of the manifest are not in it, {surplus} of its images are not in the manifest"
+        found.flaws.append(Flaw("index", f"{layout.INDEX}/{meta.generation}", detail))
+
+
+def _rewrite_parts(store: Store, lost_paths: set[str]) -> None:
+    """Write every part that holds a lost or doubled row anew without it, the new part before the old one goes."""
+    seen: set[str] = set()
+    for name in manifest.part_names(store):
+        rows = manifest.read_table(store, name)
+        ids, paths = rows.column("image_id").to_pylist(), rows.column("path").to_pylist()
+        kept = [
+            at
+            for at, (one, path) in enumerate(zip(ids, paths, strict=True))
+            if one not in seen and path not in lost_paths
+        ]
+        seen.update(ids)
+        if len(kept) == rows.num_rows:
+            continue
+        rewritten = manifest.write_part(store, rows.take(kept)) if kept else ""
+        if rewritten != name:
+            store.delete([name])
+
+
+def _mend_index(store: Store, identity: Identity) -> None:
+    if identity.embedding_size:
+        commit_index(store, identity.embedding_size, identity.embedder)
