@@ -1,0 +1,1 @@
+"""What model folders hold, read without loading them."""

@@ -1,0 +1,168 @@
+"""The files below a model's location: names, sizes, bytes and digests, on any filesystem.
+
+Knows nothing of what the files mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+import xxhash
+
+from pressrun.errors import InvalidModel
+from pressrun.location import Location
+
+HASH_BLOCK_BYTES = 8 * 1024 * 1024
+# What object stores call a file's checksum or version, best first.
+_CHECKSUM_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "VersionId", "generation")
+_TIME_KEYS = ("LastModified", "last_modified", "mtime", "updated", "created")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """Every file below a location, by its path relative to it.
+
+    Parameters
+    ----------
+    location : Location
+        Where the model lies.
+    filesystem : fsspec.AbstractFileSystem
+        The opened filesystem.
+    root : str
+        The location's path on the filesystem.
+    infos : mapping
+        Relative POSIX path to what the filesystem tells of the file. Hidden files and folders are left out.
+    """
+
+    location: Location
+    filesystem: fsspec.AbstractFileSystem = field(repr=False)
+    root: str
+    infos: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+    def size_bytes(self, path: str) -> int:
+        """Return a file's size."""
+        return int(self.infos[path]["size"])
+
+    def folder(self, name: str) -> list[str]:
+        """Return the names of the files that stand directly in a folder."""
+        prefix = f"{name}/"
+        return sorted(p[len(prefix) :] for p in self.infos if p.startswith(prefix) and "/" not in p[len(prefix) :])
+
+    def read(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Return a file's bytes, or those from `start` up to `end`."""
+        full = self.full_path(path)
+        data: bytes = _reached(self.location, lambda: self.filesystem.cat_file(full, start=start, end=end))
+        return data
+
+    def digest(self, path: str) -> str:
+        """Return what names a file's contents.
+
+        Returns
+        -------
+        str
+            A hash of the bytes for local files, so that a copy elsewhere has the same; else the store's checksum or
+            version, or size and time where the store tells neither.
+        """
+        if self.location.is_local:
+            return _reached(self.location, lambda: self._content_hash(path))
+        info = self.infos[path]
+        for key in _CHECKSUM_KEYS:
+            if info.get(key):
+                return f"{key.lower()}:{str(info[key]).strip(chr(34))}"
+        times = (str(info[key]) for key in _TIME_KEYS if info.get(key))
+        return f"size:{self.size_bytes(path)},time:{next(times, '')}"
+
+    def full_path(self, path: str) -> str:
+        """Return a file's path on the filesystem."""
+        return f"{self.root}/{path}"
+
+    def _content_hash(self, path: str) -> str:
+        hasher = xxhash.xxh3_128()
+        with self.filesystem.open(self.full_path(path), "rb") as file:
+            while block := file.read(HASH_BLOCK_BYTES):
+                hasher.update(block)
+        return f"xxh3:{hasher.hexdigest()}"
+
+
+def list_model(location: Location) -> ModelListing:
+    """List the files below a model's location.
+
+    Parameters
+    ----------
+    location : Location
+        The folder or bucket prefix.
+
+    Returns
+    -------
+    ModelListing
+        Holds at least one file.
+
+    Raises
+    ------
+    InvalidModel
+        If the location cannot be reached, is a single file, or holds nothing.
+    """
+    filesystem, root = _reached(location, location.open_filesystem)
+    _reached(location, filesystem.invalidate_cache)
+    found = _reached(location, lambda: _find(location, filesystem, root))
+    prefix = f"{root}/"
+    infos = {path[len(prefix) :]: info for path, info in found.items() if path.startswith(prefix)}
+    if root in found and not infos:
+        raise InvalidModel(
+            f"The model {location} is a single file, but a folder in the diffusers layout (with model_index.json) is "
+            "wanted. Convert a single-file checkpoint with the pipeline's from_single_file and save_pretrained."
+        )
+    if not infos:
+        raise InvalidModel(_nothing_there(location))
+    return ModelListing(location, filesystem, root, {p: i for p, i in infos.items() if not _is_hidden(p)})
+
+
+def _find(location: Location, filesystem: fsspec.AbstractFileSystem, root: str) -> Mapping[str, Mapping[str, Any]]:
+    if not location.is_local:
+        found: Mapping[str, Mapping[str, Any]] = filesystem.find(root, detail=True)
+        return found
+    # fsspec does not enter linked folders, and component folders shared between models are often links.
+    folder = Path(root)
+    paths = [folder, *folder.glob("*"), *folder.glob("*/*")]
+    return {path.as_posix(): {"size": path.stat().st_size} for path in paths if path.is_file()}
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _nothing_there(location: Location) -> str:
+    if location.is_local and re.fullmatch(r"[\w.-]+/[\w.-]+", location.url):
+        return (
+            f"There is no model folder {location}. If this is a hub id: models are not downloaded from a hub; copy the "
+            "model to a folder or bucket and give its path or URL."
+        )
+    return (
+        f"No model files found at {location}. Give the folder or bucket prefix that holds model_index.json and check "
+        "its spelling."
+    )
+
+
+def _reached(location: Location, call: Callable[[], Result]) -> Result:
+    try:
+        return call()
+    except FileNotFoundError:
+        raise InvalidModel(_nothing_there(location)) from None
+    except InvalidModel:
+        raise
+    except Exception as error:
+        # Only the class name: the text and the chain may hold credentials or a signed URL.
+        raise InvalidModel(
+            f"The model {location} cannot be read ({type(error).__name__}). Check the URL, the endpoint, the "
+            "credentials in its options, and that the filesystem's package is installed."
+        ) from None
+
+
+__all__ = ["ModelListing", "list_model"]
