@@ -1,0 +1,1 @@
+"""Embeddings in FAISS, and search by meaning."""

@@ -1,0 +1,201 @@
+"""What a run leaves for people to look at: a report, the facts behind it, and a contact sheet.
+
+Knows nothing of clusters; reads the ledger and the collection.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from pressrun import layout, manifest
+from pressrun.failures import read_failures
+from pressrun.report.contact_sheet import MOST_TILES, Tile, choose_evenly, draw_contact_sheet
+from pressrun.report.facts import (
+    BatchSpeed,
+    FailedImage,
+    Picture,
+    ReportFacts,
+    SearchExample,
+    StageTime,
+    ThroughputPoint,
+)
+from pressrun.report.page import write_report
+from pressrun.report.thumbnail import thumbnail
+from pressrun.run import Run
+from pressrun.storage import Store
+from pressrun.summary import Outcome, RunSummary
+
+_SAMPLES = 24
+_MOST_FAILURES = 100
+_PARTS_LOOKED_AT = 12  # enough for variety; a large collection is never read whole for a picture of it
+_READS_AT_ONCE = 16
+_POINTS = 60
+_OUTCOMES = {Outcome.complete: "completed", Outcome.partial: "partial", Outcome.unfinished: "failed"}
+
+
+def write_account(run: Run, summary: RunSummary) -> ReportFacts:
+    """Write the report and its facts for a run, and the collection's contact sheet.
+
+    Parameters
+    ----------
+    run : Run
+        The run, its stages done or broken off.
+    summary : RunSummary
+        How it ended.
+
+    Returns
+    -------
+    ReportFacts
+        What the report tells.
+    """
+    rows = _sample_rows(run.store)
+    facts = _facts(run, summary, rows)
+    run.store.write(layout.run(run.run_id, "report.json"), facts.to_json())
+    page = write_report(facts).encode()
+    run.store.write(layout.run(run.run_id, layout.REPORT), page)
+    run.store.write(layout.REPORT, page)
+    if rows:
+        run.store.write(layout.CONTACT_SHEET, _contact_sheet(run, rows))
+    return facts
+
+
+def _facts(run: Run, summary: RunSummary, rows: Sequence[dict[str, Any]]) -> ReportFacts:
+    finished = datetime.now(UTC)
+    ledger = run.ledger
+    return ReportFacts(
+        run_id=run.run_id,
+        collection=summary.collection,
+        outcome=_OUTCOMES[summary.outcome],
+        started_at=(finished - timedelta(seconds=summary.wall_s)).isoformat(timespec="seconds"),
+        finished_at=finished.isoformat(timespec="seconds"),
+        images_asked=summary.asked - summary.duplicates,
+        images_made=summary.done,
+        images_reused=summary.held,
+        images_failed=summary.failed,
+        wall_s=summary.wall_s,
+        images_per_s=summary.images_per_s,
+        workers=ledger.workers,
+        model_name=run.facts.name,
+        model_revision=run.facts.revision,
+        cost=summary.cost,
+        message=f"Stopped in the stage '{ledger.broken_stage}'." if ledger.broken_stage else "",
+        chosen_batch_size=ledger.profiles[0].batch_size if ledger.profiles else run.job.batch_size,
+        stages=_stages(run),
+        throughput=_throughput(ledger.points, ledger.workers),
+        batch_speeds=_batch_speeds(run),
+        failures=_failures(run),
+        samples=_pictures(run.store, [(rows[at], None) for at in choose_evenly(len(rows), _SAMPLES)]),
+        searches=_searches(run),
+        versions=_versions() | {name: str(value) for name, value in ledger.provenance.items()},
+        settings=_settings(run),
+    )
+
+
+def _stages(run: Run) -> tuple[StageTime, ...]:
+    broken = run.ledger.broken_stage
+    return tuple(
+        StageTime(name, seconds, "failed" if name == broken else "completed")
+        for name, seconds in run.ledger.stages.items()
+    )
+
+
+def _throughput(points: Sequence[tuple[float, int]], workers: int) -> tuple[ThroughputPoint, ...]:
+    """Return the speed between evenly spaced points of the count of finished images."""
+    chosen = [points[at] for at in choose_evenly(len(points), min(_POINTS, max(2, len(points) // 4)))]
+    return tuple(
+        ThroughputPoint(end_s, (end - start) / (end_s - start_s), workers)
+        for (start_s, start), (end_s, end) in pairwise(chosen)
+        if end_s > start_s
+    )
+
+
+def _batch_speeds(run: Run) -> tuple[BatchSpeed, ...]:
+    """Return the measured curve of the most common picture size, in images/s at the steps of the trial."""
+    if not run.ledger.profiles:
+        return ()
+    profile = run.ledger.profiles[0]
+    note = f"{profile.width_px} x {profile.height_px} px, {profile.steps} steps"
+    return tuple(BatchSpeed(timing.batch_size, 1 / timing.image_s, note) for timing in profile.timings)
+
+
+def _failures(run: Run) -> tuple[FailedImage, ...]:
+    if not run.ledger.failures:
+        return ()
+    rows = read_failures(run.store, run.run_id).slice(0, _MOST_FAILURES).to_pylist()
+    return tuple(
+        FailedImage(row["prompt"], row["stage"], f"{row['error_type']}: {row['error']}", row["attempts"])
+        for row in rows
+    )
+
+
+def _searches(run: Run) -> tuple[SearchExample, ...]:
+    found = {image_id for hits in run.ledger.searches.values() for image_id, _ in hits}
+    if not found:
+        return ()
+    prompts = manifest.find_rows(run.store, found, ["image_id", "path", "prompt"])
+    rows = {row["image_id"]: row for row in prompts.to_pylist()}
+    return tuple(
+        SearchExample(query, _pictures(run.store, [(rows[image_id], score) for image_id, score in hits]))
+        for query, hits in run.ledger.searches.items()
+    )
+
+
+def _pictures(store: Store, rows: Sequence[tuple[dict[str, Any], float | None]]) -> tuple[Picture, ...]:
+    files = _read_all(store, [row["path"] for row, _ in rows])
+    return tuple(
+        Picture(row["image_id"], row["prompt"], thumbnail(data), score)
+        for (row, score), data in zip(rows, files, strict=True)
+    )
+
+
+def _contact_sheet(run: Run, rows: Sequence[dict[str, Any]]) -> bytes:
+    tiles = [
+        Tile(data, row["prompt"])
+        for row, data in zip(rows, _read_all(run.store, [row["path"] for row in rows]), strict=True)
+    ]
+    title = run.store.root.rpartition("/")[2] or str(run.store.location)
+    held = run.plan.held + run.ledger.counts.done
+    return draw_contact_sheet(tiles, title, f"{len(tiles)} of {held} images of the job, drawn by {run.facts.name}")
+
+
+def _sample_rows(store: Store) -> list[dict[str, Any]]:
+    """Return rows for the contact sheet, spread evenly over the collection."""
+    names = manifest.part_names(store)
+    looked_at = [names[at] for at in choose_evenly(len(names), _PARTS_LOOKED_AT)]
+    if not looked_at:
+        return []
+    tables = [manifest.read_table(store, name, ["image_id", "path", "prompt"]) for name in looked_at]
+    rows: pa.Table = pa.concat_tables(tables)
+    chosen: list[dict[str, Any]] = rows.take(choose_evenly(rows.num_rows, MOST_TILES)).to_pylist()
+    return chosen
+
+
+def _read_all(store: Store, names: Iterable[str]) -> list[bytes]:
+    with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
+        return list(threads.map(store.read, names))
+
+
+def _versions() -> dict[str, str]:
+    names = ("pressrun", "prefect", "distributed", "pyarrow", "faiss-cpu")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _settings(run: Run) -> dict[str, str]:
+    job = run.job
+    plain: dict[str, object] = {
+        "model": job.model,
+        "embedder": job.embedder or "none",
+        "engine": job.engine,
+        "dtype": job.dtype,
+        "batch size": job.batch_size or "measured",
+        "shard images": job.shard_images,
+    }
+    return {name: str(value) for name, value in (plain | asdict(job.defaults)).items()}

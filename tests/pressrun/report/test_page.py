@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from pressrun.errors import InvalidCollection
+from pressrun.report.charts import line_chart
+from pressrun.report.facts import (
+    BatchSpeed,
+    FailedImage,
+    Picture,
+    ReportFacts,
+    SearchExample,
+    StageTime,
+    ThroughputPoint,
+)
+from pressrun.report.page import amount, duration, markdown_summary, quantity, write_report
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCRIPT = "<script>document.title = 'taken'</script><img src=x onerror=alert(1)>"
+
+
+def picture(number: int, kind: str = "PNG", **options: Any) -> Picture:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 24), (8 * number, 90, 160)).save(buffer, kind)
+    return Picture(f"{number:032x}", options.pop("prompt", f"a star number {number}"), buffer.getvalue(), **options)
+
+
+BARE = ReportFacts(
+    run_id="20260131-brisk-heron",
+    collection="s3://bucket/out",
+    outcome="completed",
+    started_at="2026-01-31T10:20:30.1+00:00",
+    finished_at="2026-01-31T10:21:42+00:00",
+    images_asked=240,
+    images_made=1207,
+    images_reused=32,
+    images_failed=0,
+    wall_s=72.4,
+    images_per_s=6.13,
+    workers=2,
+    model_name="shapes",
+    model_revision="3f9c21ab",
+)
+FULL = replace(
+    BARE,
+    outcome="partial",
+    images_failed=120,
+    cost=0.0042,
+    message="1 of 3 workers was lost.",
+    chosen_batch_size=16,
+    stages=(StageTime("warm model", 6.3, note="sizes 1 to 64"), StageTime("generate", 34.1, "failed")),
+    throughput=tuple(ThroughputPoint(i / 2, 6.0 + i % 3) for i in range(40)),
+    batch_speeds=(BatchSpeed(8, 2.75), BatchSpeed(16, 3.11), BatchSpeed(64, None, "needs 31.0 GB, 24.0 GB free")),
+    failures=(FailedImage(SCRIPT, "render", "ValueError: <b>no</b>", 3),),
+    samples=(picture(1, prompt=SCRIPT), picture(2, "JPEG"), picture(3, "WEBP")),
+    searches=(SearchExample(SCRIPT, (picture(4, score=0.412), picture(5, score=0.3))),),
+    versions={"torch": "2.13.0", SCRIPT: SCRIPT},
+    settings={"steps": "20"},
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no Chromium at {CHROMIUM} to open the report in")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_opens_in_a_browser_offline_and_whole(
+    browser: Browser, tmp_path: Path, width: int, scheme: Any
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(write_report(FULL), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    headings = ["Failures", "Pictures", "Search by meaning", "Throughput", "Stages", "Batch size", "Provenance"]
+    for heading in headings:
+        assert page.get_by_role("heading", name=heading, exact=True).is_visible(), heading
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth === 32)")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.title() == "Pressrun · 20260131-brisk-heron"
+    assert SCRIPT in page.inner_text("body")
+    ink, paper = page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    lightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ink, paper)]
+    assert (lightness[0] < lightness[1]) == (scheme == "light")
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    page.close()
+
+
+def test_what_users_wrote_is_never_markup() -> None:
+    html = write_report(FULL)
+    assert "<script" not in html
+    assert html.count("<img") == 5  # the pictures, and none of the prompts'
+    assert "<b>no</b>" not in html
+
+
+def test_the_headline_numbers_are_there() -> None:
+    html = write_report(FULL)
+    for text in (
+        "1,207",
+        "1 min 12 s",
+        "6.13",
+        "0.0042",
+        "Completed, with failures",
+        "1 of 3 workers was lost.",
+        "119 more",
+    ):
+        assert text in html
+
+
+def test_a_run_that_did_nothing_has_a_report() -> None:
+    html = write_report(replace(BARE, images_made=0, images_per_s=0, wall_s=0))
+    assert "0 pictures in 0 s" in html
+    for absent in (
+        ">Failures<",
+        ">Pictures<",
+        ">Search by meaning<",
+        ">Throughput<",
+        ">Stages<",
+        ">Batch size<",
+        ">cost<",
+    ):
+        assert absent not in html
+
+
+def test_the_chosen_batch_size_is_marked_once() -> None:
+    html = write_report(FULL)
+    assert html.count('class="chosen"') == 1
+    assert "needs 31.0 GB, 24.0 GB free" in html
+
+
+def test_facts_survive_json_and_give_the_same_page() -> None:
+    again = ReportFacts.from_json(FULL.to_json())
+    assert again == FULL
+    assert write_report(again) == write_report(FULL)
+    assert ReportFacts.from_json(BARE.to_json()) == BARE
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"format": 2}', BARE.to_json().replace(b'"workers"', b'"wrkrs"')]
+)
+def test_facts_of_something_else_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidCollection, match="cannot be read"):
+        ReportFacts.from_json(data)
+
+
+def test_the_summary_tells_the_numbers_and_the_first_failures() -> None:
+    summary = markdown_summary(FULL)
+    assert "# Completed, with failures: 1,207 images made" in summary
+    assert "| Cost | 0.0042 USD |" in summary
+    assert "| generate | 34 s | failed |" in summary
+    assert "## 120 failed" in summary
+    assert "Cost" not in markdown_summary(BARE)
+
+
+@given(st.text(max_size=60))
+def test_no_prompt_breaks_the_summarys_tables(prompt: str) -> None:
+    summary = markdown_summary(replace(FULL, failures=(FailedImage(prompt, "render", prompt),)))
+    (row,) = [line for line in summary.split("\n") if "| render |" in line]
+    assert row.count("|") == 4
+    assert "<" not in row
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.42, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (185, "3 min 05 s"),
+        (7620, "2 h 07 min"),
+    ],
+)
+def test_times_read_as_a_person_says_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.4236, "0.424"), (0.999, "1"), (2, "2"), (3.117, "3.12"), (12.34, "12.3"), (1234.5, "1,234")],
+)
+def test_numbers_keep_three_digits_that_matter(value: float, text: str) -> None:
+    assert quantity(value) == text
+
+
+@pytest.mark.parametrize(("cost", "text"), [(0, "0.00"), (0.0042, "0.0042"), (12.3, "12.30"), (1234.5, "1,234.50")])
+def test_small_sums_keep_their_digits(cost: float, text: str) -> None:
+    assert amount(cost) == text
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=800), st.floats(0.01, 1e4))
+def test_a_chart_stays_in_its_box_whatever_the_numbers(values: list[float], step: float) -> None:
+    chart = line_chart([(i * step, value) for i, value in enumerate(values)])
+    assert len(chart.points) <= 240
+    assert bool(chart.points) == bool(values)
+    assert all(-1e-6 <= x <= 100 + 1e-6 and -1e-6 <= y <= 100 + 1e-6 for x, y in chart.points)
+    for ticks in (chart.x_ticks, chart.y_ticks):
+        assert len(ticks) <= 8
+        assert [tick.percent for tick in ticks] == sorted(tick.percent for tick in ticks)
+        assert all(-1e-6 <= tick.percent <= 100 + 1e-6 for tick in ticks)
+
+
+def test_a_charts_axes_have_round_numbers() -> None:
+    chart = line_chart([(0, 0), (200, 7.3)])
+    assert [tick.value for tick in chart.y_ticks] == [0, 2, 4, 6, 8]
+    assert [tick.value for tick in chart.x_ticks] == [0, 60, 120, 180]
+    assert chart.points[-1] == (100, pytest.approx(91.25))
