@@ -1,0 +1,276 @@
+"""The diffusers engine: any text-to-image pipeline folder as a renderer.
+
+Knows nothing of where the folder came from, of publishing, or of Dask.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import diffusers
+import numpy as np
+import numpy.typing as npt
+import torch
+import transformers
+from diffusers import DiffusionPipeline
+
+from pressrun.batch import Batch
+from pressrun.errors import InvalidJob, InvalidModel, StageFailed
+from workers.engines.diffusers_schedulers import fresh_scheduler
+from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
+from workers.engines.renderer import OutOfMemory, Pixels
+
+Result = TypeVar("Result")
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_SHORTAGE_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """How a pipeline is loaded.
+
+    Parameters
+    ----------
+    dtype : str
+        "fp32", "bf16", "fp16", or "auto": fp32 on a CPU, else bf16 where the device has it, else fp16.
+    device : str
+        A torch device, or "auto".
+    variant : str or None
+        Weight variant, from `pressrun.models.diffusers_folder.ModelFacts`.
+    adapters : mapping
+        LoRA adapters by name: a safetensors file, or a folder that holds one.
+    """
+
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: str = "auto"
+    variant: str | None = None
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+
+
+class DiffusersRenderer:
+    """Renders batches with a pipeline folder; see `workers.engines.renderer.Renderer`.
+
+    Parameters
+    ----------
+    folder : Path
+        Local folder in the diffusers layout.
+    options : RenderOptions
+        How to load it.
+    should_stop : callable
+        Asked after every denoising step; True ends the batch with `RunCancelled`.
+
+    Raises
+    ------
+    InvalidModel
+        If the folder cannot be loaded, or makes something else than pictures from text.
+    OutOfMemory
+        If the device cannot hold it.
+    """
+
+    def __init__(
+        self, folder: Path, options: RenderOptions | None = None, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        options = options or RenderOptions()
+        self._device = _device(options.device)
+        self._dtype_name = _dtype_name(options.dtype, self._device)
+        self._should_stop = should_stop
+        self._adapters = tuple(options.adapters)
+        _quieten()
+        self._pipeline = _with_memory_check(partial(self._load, folder, options), f"loading {folder.name}")
+        self._own_scheduler = self._pipeline.scheduler
+
+    def render(self, batch: Batch) -> Pixels:
+        """Return the batch's pictures, in order; each call computes `batch.size` of them.
+
+        Parameters
+        ----------
+        batch : Batch
+            1 .. `batch.size` requests of one bucket.
+
+        Returns
+        -------
+        numpy.ndarray
+            (len(batch), height_px, width_px, 3) uint8. A picture does not depend on its companions or its place.
+
+        Raises
+        ------
+        OutOfMemory
+            If the device cannot hold `batch.size` pictures.
+        InvalidJob
+            If the model cannot do what the requests ask for.
+        RunCancelled
+            If `should_stop` said so.
+        StageFailed
+            If the model gives no picture: numbers overflowed, or the size differs.
+        """
+        self._use_adapters(cast(str, batch.shared("adapters")))
+        self._pipeline.scheduler = fresh_scheduler(self._own_scheduler, cast(str, batch.shared("scheduler")))
+        what = (
+            f"batch {batch.batch_id} ({batch.size} pictures of {batch.shared('width_px')}x{batch.shared('height_px')})"
+        )
+        pictures = np.empty(_shape(batch), np.uint8)  # (B, H, W, 3)
+        for rows in call_groups(self._pipeline, batch):
+            pictures[rows] = _with_memory_check(partial(self._render_rows, batch, rows), what)
+        return pictures
+
+    def provenance(self) -> dict[str, str | int]:
+        """Return what a picture's bits depend on besides its request."""
+        return {
+            "engine": "diffusers",
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+            "torch": str(torch.__version__),  # a class of its own, which not every reader can unpickle
+            "dtype": self._dtype_name,
+            "device": _device_name(self._device),
+            "threads": torch.get_num_threads(),
+        }
+
+    def close(self) -> None:
+        """Free the device memory; the renderer is not used afterwards."""
+        self._pipeline = self._own_scheduler = None
+        _free_memory()
+
+    def _load(self, folder: Path, options: RenderOptions) -> Any:
+        try:
+            pipeline = DiffusionPipeline.from_pretrained(
+                folder,
+                dtype=_DTYPES[self._dtype_name],
+                variant=options.variant,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+            pipeline.to(self._device)  # weights that the files lack come to light here
+        except Exception as error:
+            if _is_shortage(error):
+                raise
+            raise InvalidModel(f"The model {folder.name} cannot be loaded: {type(error).__name__}: {error}") from error
+        check_text_to_image(pipeline)
+        pipeline.set_progress_bar_config(disable=True)
+        for name, path in options.adapters.items():
+            _load_adapter(pipeline, name, Path(path))
+        return pipeline
+
+    def _render_rows(self, batch: Batch, rows: Sequence[int]) -> Pixels:
+        padded = [*rows, *[rows[-1]] * (batch.size - len(rows))]
+        arguments = call_arguments(self._pipeline, batch, padded, self._should_stop)
+        images = self._call(arguments, cast(str, batch.shared("scheduler")))[: len(rows)]  # (B, H, W, 3) float, 0..1
+        wanted = (len(rows), *_shape(batch)[1:])
+        if images.shape != wanted:
+            raise StageFailed(
+                f"The model gave pictures of shape {images.shape}, but {wanted} was asked for; change the size."
+            )
+        if not np.isfinite(images).all():
+            raise StageFailed(
+                f"Batch {batch.batch_id} came out as not-a-number in {self._dtype_name}, most likely an overflow; "
+                "render with dtype bf16 or fp32."
+            )
+        return (images * 255).round().astype(np.uint8)
+
+    def _call(self, arguments: dict[str, Any], scheduler: str) -> npt.NDArray[np.floating[Any]]:
+        try:
+            with torch.inference_mode():
+                return np.asarray(self._pipeline(**arguments).images)
+        except (AssertionError, TypeError, ValueError) as error:
+            if scheduler == "default":
+                raise
+            # Pipelines hand schedulers arguments that not every scheduler takes.
+            raise InvalidJob(
+                f"{type(self._pipeline).__name__} failed with the scheduler {scheduler!r}: {error} If 'default' works, "
+                "use that."
+            ) from error
+
+    def _use_adapters(self, text: str) -> None:
+        scales = _adapter_scales(text)
+        unknown = sorted(set(scales) - set(self._adapters))
+        if unknown:
+            known = ", ".join(self._adapters) or "none"
+            raise InvalidJob(
+                f"The adapter {unknown[0]!r} is not among the job's adapters ({known}); add it or leave it out."
+            )
+        if scales:
+            self._pipeline.enable_lora()
+            self._pipeline.set_adapters(list(scales), list(scales.values()))
+        elif self._adapters:
+            self._pipeline.disable_lora()
+
+
+def _load_adapter(pipeline: Any, name: str, path: Path) -> None:
+    if importlib.util.find_spec("peft") is None:
+        raise InvalidModel(f"The adapter {name!r} needs the package peft, which is not installed; install it.")
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    if len(files) != 1 or files[0].suffix != ".safetensors":
+        raise InvalidModel(f"The adapter {name!r} at {path} has {len(files)} safetensors files; give the one to load.")
+    pipeline.load_lora_weights(
+        str(files[0].parent), weight_name=files[0].name, adapter_name=name, use_safetensors=True, local_files_only=True
+    )
+
+
+def _adapter_scales(text: str) -> dict[str, float]:
+    pairs = (part.rpartition(":") for part in text.split(",") if part)
+    return {name.strip(): float(scale) for name, _, scale in pairs}
+
+
+def _shape(batch: Batch) -> tuple[int, int, int, int]:
+    return len(batch), cast(int, batch.shared("height_px")), cast(int, batch.shared("width_px")), 3
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _dtype_name(name: str, device: torch.device) -> str:
+    if name != "auto":
+        return name
+    if device.type == "cpu":
+        return "fp32"
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    # The vector instructions decide the lowest bits.
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type
+
+
+def _quieten() -> None:
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+
+
+def _with_memory_check(call: Callable[[], Result], what: str) -> Result:
+    try:
+        return call()
+    except (RuntimeError, MemoryError) as error:
+        if not _is_shortage(error):
+            raise
+        shortage = str(error).partition("\n")[0]
+    # Outside the handler: the error's traceback would keep the tensors alive that were too many.
+    _free_memory()
+    raise OutOfMemory(f"The device has too little memory for {what}: {shortage}")
+
+
+def _is_shortage(error: Exception) -> bool:
+    # On a CPU torch has no error class of its own for it.
+    return isinstance(error, MemoryError) or any(word in str(error) for word in _SHORTAGE_WORDS)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+__all__ = ["DiffusersRenderer", "RenderOptions"]

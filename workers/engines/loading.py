@@ -1,0 +1,52 @@
+"""Which engine renders an order, and how it is loaded.
+
+Knows nothing of batches. Engines are imported only when an order names them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from pressrun.errors import InvalidJob
+from workers.cancellation import should_stop
+from workers.engines.renderer import Renderer
+from workers.model_cache import ensure_local
+from workers.order import PrintOrder
+
+
+def load_renderer(order: PrintOrder) -> Renderer:
+    """Return a ready renderer for the order; takes as long as the weights take to load.
+
+    Raises
+    ------
+    InvalidJob
+        When no engine has the order's name.
+    """
+    if order.engine == "diffusers":
+        return _load_diffusers(order)
+    if order.engine == "null":
+        from workers.engines.null_renderer import NullRenderer
+
+        return NullRenderer()
+    return _plugged_in(order.engine)(order)
+
+
+def _load_diffusers(order: PrintOrder) -> Renderer:
+    from workers.engines.diffusers_renderer import DiffusersRenderer, RenderOptions  # torch takes seconds to import
+
+    folder = ensure_local(order.model, order.facts, Path(order.cache_folder).expanduser()).path
+    options = RenderOptions(dtype=order.dtype, variant=order.facts.variant)
+    return DiffusersRenderer(folder, options, should_stop=should_stop)
+
+
+def _plugged_in(name: str) -> Callable[[PrintOrder], Renderer]:
+    module, colon, factory = name.partition(":")
+    if not colon:
+        raise InvalidJob(f"There is no engine {name!r}; use 'diffusers', 'null' or 'package.module:factory'.")
+    try:
+        return cast("Callable[[PrintOrder], Renderer]", getattr(importlib.import_module(module), factory))
+    except (ImportError, AttributeError) as error:
+        raise InvalidJob(f"Engine {name!r} cannot be imported on this worker: {error}.") from error

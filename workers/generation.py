@@ -1,0 +1,63 @@
+"""Generating one shard: batches through the window, rows into parts, dead letters aside.
+
+Knows nothing of the other shards. Running a shard again generates only what is not committed.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pressrun import failures, manifest
+from pressrun.failures import Failure
+from pressrun.plan import Shard, cut_batches
+from pressrun.run import Run
+from workers.printing import Receipt
+from workers.speed import Speed
+from workers.window import Window
+
+
+def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
+    """Generate what is missing of a shard and return how many images it committed.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    shard : Shard
+        Which slice of the plan.
+    speed : Speed
+        Batch sizes.
+    window : Window
+        The run's shared window.
+
+    Raises
+    ------
+    RunCancelled, StageFailed
+        As `Window.receipts`; what finished before stays committed.
+    """
+    requests = run.plan.todo.slice(shard.start, shard.stop - shard.start)
+    receipts: list[tuple[str, pa.Table]] = []
+    letters: list[Failure] = []
+    try:
+        for receipt in window.receipts(cut_batches(_missing(run, requests), speed.batch_sizes)):
+            _enter(run, receipt)
+            receipts.append((receipt.batch_id, receipt.rows))
+            letters.extend(receipt.failures)
+    finally:
+        manifest.compact(run.store, [receipt for receipt in receipts if receipt[1].num_rows])
+        failures.write_failures(run.store, f"{run.run_id}-{shard.number:05d}", requests, letters, run.run_id)
+    return sum(rows.num_rows for _, rows in receipts)
+
+
+def _missing(run: Run, requests: pa.Table) -> pa.Table:
+    """Return the requests that no earlier attempt at the shard has committed to a part."""
+    done = run.ledger.done_ids()
+    if not done:
+        return requests
+    return requests.filter(pc.invert(pc.is_in(requests.column("image_id"), value_set=pa.array(done, pa.string()))))
+
+
+def _enter(run: Run, receipt: Receipt) -> None:
+    run.ledger.add(receipt.rows.column("image_id").to_pylist(), receipt.failures, (receipt.render_s, receipt.publish_s))
+    run.ledger.halvings += receipt.halvings

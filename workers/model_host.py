@@ -1,0 +1,122 @@
+"""The warm models of one process: loaded once, kept by budget, used one at a time.
+
+Knows nothing of what a model is or how it renders.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pressrun.errors import InvalidModel
+from workers.engines.renderer import OutOfMemory, Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class _Resident:
+    renderer: Renderer
+    weight_bytes: int
+
+
+class ModelHost:
+    """Keeps renderers by key, the least recently used going first when the budget is full.
+
+    Parameters
+    ----------
+    budget_bytes : int or None
+        Weights that may be loaded at once; None sets no limit.
+    """
+
+    def __init__(self, budget_bytes: int | None = None) -> None:
+        self.budget_bytes = budget_bytes
+        self._device = threading.Lock()  # held through load and render: one of either at a time
+        self._residents: OrderedDict[str, _Resident] = OrderedDict()
+
+    @contextmanager
+    def renderer(self, key: str, load: Callable[[], Renderer], weight_bytes: int) -> Iterator[Renderer]:
+        """Lend a renderer under the device lock, loading it at the first use.
+
+        Never nest two of these in one thread: the second waits for the first.
+
+        Parameters
+        ----------
+        key : str
+            Names the model with its settings; equal keys share a renderer.
+        load : callable
+            Makes the renderer; called at most once while it stays.
+        weight_bytes : int
+            What it counts against the budget.
+
+        Raises
+        ------
+        InvalidModel
+            If it alone is over the budget.
+        """
+        with self._device:
+            yield self._take(key, load, weight_bytes)
+
+    def keys(self) -> list[str]:
+        """Return the keys of the loaded models, least recently used first."""
+        return list(self._residents)
+
+    def close(self) -> None:
+        """Close every renderer once the one at work is done; the host stays usable."""
+        with self._device:
+            self._evict_all()
+
+    def _take(self, key: str, load: Callable[[], Renderer], weight_bytes: int) -> Renderer:
+        if key not in self._residents:
+            self._make_room(key, weight_bytes)
+            self._residents[key] = _Resident(self._load(load), weight_bytes)
+        self._residents.move_to_end(key)
+        return self._residents[key].renderer
+
+    def _load(self, load: Callable[[], Renderer]) -> Renderer:
+        try:
+            return load()
+        except OutOfMemory:
+            if not self._residents:
+                raise
+        self._evict_all()  # outside the handler, whose traceback still holds the half-loaded model
+        return load()
+
+    def _make_room(self, key: str, weight_bytes: int) -> None:
+        if self.budget_bytes is None:
+            return
+        if weight_bytes > self.budget_bytes:
+            raise InvalidModel(
+                f"The model {key} has {weight_bytes / 1e9:.3f} GB of weights, but models may hold "
+                f"{self.budget_bytes / 1e9:.3f} GB on this worker; raise the budget or use a smaller model or dtype."
+            )
+        while self._held_bytes() + weight_bytes > self.budget_bytes:
+            self._evict_oldest()
+
+    def _held_bytes(self) -> int:
+        return sum(resident.weight_bytes for resident in self._residents.values())
+
+    def _evict_all(self) -> None:
+        while self._residents:
+            self._evict_oldest()
+
+    def _evict_oldest(self) -> None:
+        _, oldest = self._residents.popitem(last=False)
+        oldest.renderer.close()
+
+
+_host: ModelHost | None = None
+_host_lock = threading.Lock()
+
+
+def model_host() -> ModelHost:
+    """Return this process's host, made at the first call; set its `budget_bytes` to limit it."""
+    global _host
+    with _host_lock:
+        if _host is None:
+            _host = ModelHost()
+        return _host
+
+
+__all__ = ["ModelHost", "model_host"]

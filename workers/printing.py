@@ -1,0 +1,138 @@
+"""The Dask task: one batch in, committed pictures out.
+
+Knows nothing of the other batches. Safe to run twice: a batch with a receipt is answered from it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+from distributed import get_worker
+
+from pressrun import layout, manifest
+from pressrun.batch import Batch
+from pressrun.failures import Failure
+from pressrun.storage import Store
+from workers.cancellation import working_for
+from workers.engines.loading import load_renderer
+from workers.model_host import model_host
+from workers.order import PrintOrder
+from workers.publisher import Embed, Imprint, publish
+from workers.rescue import Rescue, render_all
+from workers.warm_embedder import warm_embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of one batch.
+
+    Parameters
+    ----------
+    batch_id : str
+        The batch.
+    rows : pyarrow.Table
+        Its committed manifest rows.
+    failures : tuple of Failure
+        Its dead letters.
+    worker : str
+        Who printed it.
+    render_s, publish_s : float
+        Time under the device lock and after it; 0 for a batch answered from its receipt.
+    halvings : int
+        How often it was cut for want of memory.
+    """
+
+    batch_id: str
+    rows: pa.Table
+    failures: tuple[Failure, ...]
+    worker: str
+    render_s: float = 0.0
+    publish_s: float = 0.0
+    halvings: int = 0
+
+
+def print_batch(batch: Batch, order: PrintOrder) -> Receipt:
+    """Render, publish and commit one batch.
+
+    Parameters
+    ----------
+    batch : Batch
+        The requests.
+    order : PrintOrder
+        The run's standing instructions.
+
+    Returns
+    -------
+    Receipt
+        Rows are committed: the pictures and the receipt are written.
+
+    Raises
+    ------
+    RunCancelled
+        When the run was told to stop meanwhile; nothing of the batch is committed then.
+    """
+    with working_for(order.run_id):
+        return _print(batch, order)
+
+
+def renderer_key(order: PrintOrder) -> str:
+    """Return the name under which a process keeps the order's renderer warm."""
+    return f"{order.engine}/{order.facts.revision}/{order.dtype}"
+
+
+def worker_name() -> str:
+    """Return the Dask worker's name, or "local" outside one."""
+    try:
+        return str(get_worker().name)
+    except ValueError:
+        return "local"
+
+
+def _print(batch: Batch, order: PrintOrder) -> Receipt:
+    store = Store(order.collection)
+    worker = worker_name()
+    committed = _committed(store, batch.batch_id)
+    if committed is not None:
+        return Receipt(batch.batch_id, committed, (), worker)
+    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes) as renderer:
+        started = time.perf_counter()
+        rescue = render_all(renderer, batch)
+        render_s = time.perf_counter() - started
+        provenance = renderer.provenance()
+    # Out of the device lock: the next batch renders while this one is published.
+    imprint = Imprint(order.facts.name, order.facts.revision, order.run_id, worker, provenance)
+    return _commit(store, batch, rescue, _Sitting(order, imprint, render_s))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sitting:
+    order: PrintOrder
+    imprint: Imprint
+    render_s: float
+
+
+def _committed(store: Store, batch_id: str) -> pa.Table | None:
+    name = layout.receipt(batch_id)
+    return manifest.read_table(store, name) if store.exists(name) else None
+
+
+def _commit(store: Store, batch: Batch, rescue: Rescue, sitting: _Sitting) -> Receipt:
+    started = time.perf_counter()
+    embedder = warm_embedder(sitting.order)
+    embed: Embed | None = embedder.embed_images if embedder else None
+    image_s = sitting.render_s / len(batch)
+    tables = [publish(store, piece, sitting.imprint, image_s, embed) for piece in rescue.rendered]
+    rows = pa.concat_tables(tables) if tables else manifest.manifest_schema(sitting.order.embedding_size).empty_table()
+    if rows.num_rows:
+        manifest.write_receipt(store, batch.batch_id, rows)
+    return Receipt(
+        batch.batch_id,
+        rows.combine_chunks(),
+        tuple(rescue.failures),
+        sitting.imprint.worker,
+        sitting.render_s,
+        time.perf_counter() - started,
+        rescue.halvings,
+    )

@@ -1,0 +1,82 @@
+"""Weights on every host, and the order that workers print by.
+
+Knows nothing of how fast the model is. Each host copies once; its workers share the copy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distributed import Client
+
+from pressrun.location import Location
+from pressrun.models.diffusers_folder import ModelFacts
+from pressrun.models.embedder_folder import EmbedderFacts
+from pressrun.run import Run
+from workers.fleet import Fleet
+from workers.model_cache import ensure_local
+from workers.order import PrintOrder
+
+
+def provision(run: Run, fleet: Fleet) -> PrintOrder:
+    """Open the fleet at its smallest size and bring the weights to its hosts.
+
+    Parameters
+    ----------
+    run : Run
+        The run; nothing is opened when it has nothing to do.
+    fleet : Fleet
+        The workers.
+
+    Returns
+    -------
+    PrintOrder
+        The standing instructions.
+
+    Raises
+    ------
+    StageFailed
+        When the fleet cannot be opened.
+    InvalidModel
+        When a file of the model cannot be copied.
+    """
+    order = _order(run)
+    if run.is_idle:
+        return order
+    run.note("fleet.json", dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
+    client = fleet.open()
+    for location, facts in ((order.model, order.facts), (order.embedder, order.embedder_facts)):
+        if location is not None and facts is not None:
+            run.ledger.origin_bytes += _bring(client, location, facts, order.cache_folder)
+    return order
+
+
+def _order(run: Run) -> PrintOrder:
+    job = run.job
+    return PrintOrder(
+        run_id=run.run_id,
+        collection=job.collection,
+        model=job.model,
+        facts=run.facts,
+        embedder=job.embedder,
+        embedder_facts=run.embedder_facts,
+        embedding_size=run.embedder_facts.dimension if run.embedder_facts else 0,
+        engine=job.engine,
+        dtype=job.dtype,
+        cache_folder=f"{job.cache_folder}/models",
+    )
+
+
+def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts, cache_folder: str) -> int:
+    """Have one worker of each host make sure of its copy, and return the bytes read from the origin."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    one_a_host = {address.rpartition(":")[0]: address for address in workers}
+    futures = [
+        client.submit(_ensure, location, facts, cache_folder, workers=[address], pure=False)
+        for address in one_a_host.values()
+    ]
+    return sum(client.gather(futures))
+
+
+def _ensure(location: Location, facts: ModelFacts | EmbedderFacts, cache_folder: str) -> int:
+    return ensure_local(location, facts, Path(cache_folder).expanduser()).origin_bytes

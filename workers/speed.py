@@ -1,0 +1,93 @@
+"""The speed of a run's model on its fleet: recalled where it was measured before, else measured.
+
+Knows nothing of how a worker measures; asks one that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+from distributed import Client
+
+from pressrun.batch import Batch
+from pressrun.plan import Shape, shapes
+from pressrun.profile import (
+    Profile,
+    choose_batch_size,
+    mean_image_s,
+    profile_stores,
+    recall_profile,
+    remember_profile,
+)
+from pressrun.run import Run
+from workers.fleet import Fleet
+from workers.order import PrintOrder
+from workers.warming import Warmth, measure, warm_worker
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How the run's pictures are best drawn.
+
+    Parameters
+    ----------
+    batch_sizes : mapping
+        Picture size (width_px, height_px) to batch size.
+    image_s : float or None
+        Expected worker-seconds a picture, over the run's mix; None when the batch size was given, not measured.
+    """
+
+    batch_sizes: Mapping[Shape, int]
+    image_s: float | None
+
+
+def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
+    """Warm the workers that are there, and settle the batch size of every picture size.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    fleet : Fleet
+        Its open workers.
+    order : PrintOrder
+        The standing instructions.
+    """
+    todo_shapes = shapes(run.plan.todo)
+    if run.is_idle:
+        return Speed({}, None)
+    client = fleet.open()
+    warmth = _warm_all(client, order, _sample(run, next(iter(todo_shapes))))
+    run.ledger.provenance = warmth.provenance
+    if run.job.batch_size is not None:
+        return Speed(dict.fromkeys(todo_shapes, run.job.batch_size), None)
+    profiles = {shape: _profile(run, client, order, warmth, shape) for shape in todo_shapes}
+    run.ledger.profiles = tuple(profiles.values())
+    batch_sizes = {shape: profile.batch_size for shape, profile in profiles.items()}
+    return Speed(batch_sizes, mean_image_s(run.plan.todo, profiles))
+
+
+def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
+    addresses = list(client.scheduler_info(n_workers=-1)["workers"])
+    futures = [client.submit(warm_worker, order, sample, workers=[address], pure=False) for address in addresses]
+    warmths: list[Warmth] = client.gather(futures)
+    return warmths[0]
+
+
+def _profile(run: Run, client: Client, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile:
+    stores = profile_stores(run.job)
+    profile = recall_profile(stores, run.facts.revision, order.dtype, shape, warmth.hardware)
+    if profile is None:
+        steps, timings = client.submit(measure, order, _sample(run, shape), pure=False).result()
+        size = choose_batch_size(timings)
+        profile = Profile(run.facts.revision, order.dtype, *shape, steps, tuple(timings), size, warmth.hardware)
+    remember_profile(stores, profile)
+    return profile
+
+
+def _sample(run: Run, shape: Shape) -> Batch:
+    todo = run.plan.todo
+    same = pc.and_(pc.equal(todo.column("width_px"), shape[0]), pc.equal(todo.column("height_px"), shape[1]))
+    return Batch("sample", todo.filter(same).slice(0, 1), 1)

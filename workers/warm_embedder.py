@@ -1,0 +1,29 @@
+"""The embedder a process keeps warm.
+
+Knows nothing of which model it is; one embedder a process is enough, since a collection has one.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from workers.embedder import Embedder
+from workers.model_cache import ensure_local
+from workers.order import PrintOrder
+
+_lock = threading.Lock()
+_warm: dict[str, Embedder] = {}
+
+
+def warm_embedder(order: PrintOrder) -> Embedder | None:
+    """Return the order's embedder, loaded at the first call, or None when its pictures are not embedded."""
+    if order.embedder is None or order.embedder_facts is None:
+        return None
+    revision = order.embedder_facts.revision
+    with _lock:
+        if revision not in _warm:
+            _warm.clear()
+            folder = ensure_local(order.embedder, order.embedder_facts, Path(order.cache_folder).expanduser()).path
+            _warm[revision] = Embedder(folder)
+        return _warm[revision]

@@ -1,0 +1,126 @@
+"""On one worker: weights loaded, one small batch drawn, speed measured by batch size.
+
+Knows nothing of the other workers, nor of which size is chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from pressrun.batch import Batch
+from pressrun.profile import LADDER, Timing
+from workers.cancellation import working_for
+from workers.engines.loading import load_renderer
+from workers.engines.renderer import OutOfMemory, Renderer
+from workers.model_host import model_host
+from workers.order import PrintOrder
+from workers.printing import renderer_key, worker_name
+from workers.warm_embedder import warm_embedder
+
+_TRIAL_STEPS = 4
+_LONGEST_TRIAL_S = 20.0  # a size that takes longer ends the ladder: its larger neighbours would take minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """A worker that is ready.
+
+    Parameters
+    ----------
+    worker : str
+        Dask worker name.
+    load_s : float
+        Seconds to load the weights; near 0 when they were warm.
+    hardware : str
+        Device and threads, the key under which its speed is remembered.
+    provenance : dict
+        What the engine says its pictures depend on.
+    """
+
+    worker: str
+    load_s: float
+    hardware: str
+    provenance: dict[str, str | int]
+
+
+def warm_worker(order: PrintOrder, sample: Batch) -> Warmth:
+    """Load the weights and draw one picture.
+
+    Parameters
+    ----------
+    order : PrintOrder
+        The run's standing instructions.
+    sample : Batch
+        Any real batch; its first request is drawn with few steps, and the picture thrown away.
+    """
+    started = time.perf_counter()
+    with working_for(order.run_id), _warm_renderer(order) as renderer:
+        load_s = time.perf_counter() - started
+        renderer.render(_trial(sample, 1))
+        provenance = renderer.provenance()
+    warm_embedder(order)
+    return Warmth(worker_name(), load_s, hardware_name(provenance), provenance)
+
+
+def measure(order: PrintOrder, sample: Batch, sizes: Sequence[int] = LADDER) -> tuple[int, list[Timing]]:
+    """Time the renderer at growing batch sizes, until memory or patience ends.
+
+    Parameters
+    ----------
+    order : PrintOrder
+        The run's standing instructions.
+    sample : Batch
+        A batch of the picture size in question.
+    sizes : sequence of int
+        Batch sizes, ascending.
+
+    Returns
+    -------
+    int
+        Denoising steps used.
+    list of Timing
+        One a size, the first always among them.
+    """
+    timings: list[Timing] = []
+    with working_for(order.run_id), _warm_renderer(order) as renderer:
+        for size in sizes:
+            trial = _trial(sample, size)
+            try:
+                renderer.render(trial)  # the first at a size pays for allocation and kernel choice
+                started = time.perf_counter()
+                renderer.render(trial)
+            except OutOfMemory:
+                if not timings:
+                    raise
+                break
+            spent_s = time.perf_counter() - started
+            timings.append(Timing(size, spent_s / size))
+            if spent_s > _LONGEST_TRIAL_S:
+                break
+    return _trial_steps(sample), timings
+
+
+def hardware_name(provenance: dict[str, str | int]) -> str:
+    """Return the part of a renderer's provenance that decides its speed."""
+    return f"{provenance.get('device', 'none')}, {provenance.get('threads', 1)} threads"
+
+
+def _warm_renderer(order: PrintOrder) -> AbstractContextManager[Renderer]:
+    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes)
+
+
+def _trial_steps(sample: Batch) -> int:
+    return min(_TRIAL_STEPS, int(str(sample.shared("steps"))))
+
+
+def _trial(sample: Batch, size: int) -> Batch:
+    """Return the sample's first request, repeated to fill a batch, with few steps."""
+    first = sample.requests.slice(0, 1)
+    steps = first.schema.get_field_index("steps")
+    short = first.set_column(steps, first.schema.field(steps), pa.array([_trial_steps(sample)], pa.int32()))
+    return replace(sample, batch_id="trial", requests=pa.concat_tables([short] * size), size=size)
