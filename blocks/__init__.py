@@ -1,0 +1,1 @@
+"""Prefect blocks: settings and secrets, checked; each hands out a plain value or a fleet."""

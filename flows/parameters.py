@@ -1,0 +1,160 @@
+"""The parameters of the generate flow, as a form shows them and a schedule stores them.
+
+Know nothing of how a job runs; they become a plain `Job`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
+from blocks.forms import may_be_empty
+from blocks.storage import CollectionStore, ModelStore
+from pressrun.carried import embedder_folder
+from pressrun.job import Job, PromptSource
+from pressrun.location import Location
+from pressrun.request import SCHEDULERS, RequestDefaults
+from workers.fleet import Fleet
+
+Scheduler = Enum("Scheduler", {name.replace("-", "_"): name for name in SCHEDULERS}, type=str)
+
+
+PromptFile = Annotated[str, Field(title="A file")]
+PromptList = Annotated[list[str | dict[str, Any]], Field(title="A list")]
+
+
+def _optional(description: str, **rest: Any) -> Any:
+    return Field(None, description=description, json_schema_extra=may_be_empty, **rest)
+
+
+class Precision(StrEnum):
+    """Number format of the weights while drawing."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class PictureDefaults(BaseModel):
+    """What a row of the prompt file that leaves a field out gets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images_per_prompt: int = Field(
+        1, ge=1, le=10_000, description="Pictures of every prompt, each with its own seed: 1 to 10000."
+    )
+    steps: int = Field(20, ge=1, le=1000, description="Denoising steps: 1 to 1000.")
+    guidance_scale: float = Field(
+        5.0, ge=0, le=100, description="How closely to follow the prompt: 0 to 100; 1 or less turns it off."
+    )
+    scheduler: Scheduler = Field(Scheduler("default"), description="Sampler; 'default' is the model's own.")
+    width: int | None = _optional("Width in pixels: 8 to 4096; empty for the model's own.", ge=8, le=4096)
+    height: int | None = _optional("Height in pixels: 8 to 4096; empty for the model's own.", ge=8, le=4096)
+    negative_prompt: str = Field("", description="What to steer away from.")
+    seed: int | None = _optional("Seed of every prompt: 0 or more; empty derives one from each prompt's text.", ge=0)
+
+
+class GenerateParameters(BaseModel):
+    """What to draw, with what, into where. Running the same job again draws only what is missing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompts: PromptFile | PromptList = Field(
+        description="A prompt file (CSV, TSV, JSONL, Parquet or plain text; a path or any fsspec URL), or the prompts "
+        "themselves: a JSON list of texts, or of objects with the columns of a prompt file.",
+        examples=["examples/prompts.csv", "s3://studio/prompts.parquet"],
+    )
+    model: str = Field(
+        description="Model folder in the diffusers layout: a path or URL, or a path below the model store.",
+        examples=["models/shapes", "s3://studio/models/sdxl"],
+    )
+    output: str = Field(
+        description="Where the collection goes: a path or URL, or a path below the collection store.",
+        examples=["out", "s3://studio/collections/summer"],
+    )
+    defaults: PictureDefaults = Field(
+        default_factory=PictureDefaults,
+        title="Picture defaults",
+        description="What a prompt gets that leaves a field out.",
+    )
+    embedder: str | None = Field(
+        "carried",
+        title="Search model",
+        description="CLIP or SigLIP folder that makes the collection searchable; 'carried' is the small one that comes "
+        "with Pressrun and knows coloured shapes only; 'none' for a collection that cannot be searched.",
+        json_schema_extra=lambda schema: may_be_empty(schema, default="carried"),
+    )
+    cluster: LocalDaskCluster | ExistingDaskCluster | None = _optional(
+        "Block with the workers to run on; empty starts workers on the machine that runs the flow."
+    )
+    model_store: ModelStore | None = _optional(
+        "Block with the credentials for the model; empty for none.", title="Model store"
+    )
+    collection_store: CollectionStore | None = _optional(
+        "Block with the credentials for the collection, and for prompt files in a bucket; empty for none.",
+        title="Collection store",
+    )
+    workers: int | None = _optional(
+        "Workers to scale out to: 1 to 4096; empty for as many as are useful.", ge=1, le=4096
+    )
+    batch_size: int | None = _optional("Pictures drawn at once: 1 to 512; empty measures the best.", ge=1, le=512)
+    precision: Precision = Field(Precision.auto, description="Number format while drawing.")
+    shard_images: int = Field(
+        2000, ge=1, le=10_000, description="Pictures of one generate task, the unit of retry: 1 to 10000."
+    )
+    engine: str = Field("diffusers", description="'diffusers', 'null', or 'package.module:factory' of your own engine.")
+
+    def job(self) -> Job:
+        """Return the job as plain values, with the credentials of its blocks inside its locations."""
+        return Job(
+            prompts=self._prompts(),
+            model=_place(self.model_store, self.model),
+            collection=_place(self.collection_store, self.output),
+            embedder=self._embedder(),
+            defaults=self._defaults(),
+            batch_size=self.batch_size,
+            shard_images=self.shard_images,
+            engine=self.engine,
+            dtype=self.precision.value,
+            workers=self.workers,
+            price_per_worker_hour=getattr(self.cluster, "price_per_worker_hour", None),
+        )
+
+    def fleet(self) -> Fleet:
+        """Return the workers to run on, not yet open."""
+        return (self.cluster or LocalDaskCluster()).fleet()
+
+    def _prompts(self) -> PromptSource:
+        if not isinstance(self.prompts, str):
+            return self.prompts
+        return Location(self.prompts, _options(self.collection_store) if "://" in self.prompts else {})
+
+    def _embedder(self) -> Location | None:
+        if self.embedder in (None, "", "none"):
+            return None
+        return Location(embedder_folder(self.embedder))
+
+    def _defaults(self) -> RequestDefaults:
+        chosen = self.defaults
+        return RequestDefaults(
+            negative_prompt=chosen.negative_prompt,
+            seed=chosen.seed,
+            width_px=chosen.width,
+            height_px=chosen.height,
+            steps=chosen.steps,
+            guidance_scale=chosen.guidance_scale,
+            scheduler=chosen.scheduler.value,
+            images_per_prompt=chosen.images_per_prompt,
+        )
+
+
+def _place(store: ModelStore | CollectionStore | None, path: str) -> Location:
+    return Location(path) if store is None else store.location(path)
+
+
+def _options(store: CollectionStore | None) -> dict[str, Any]:
+    return {} if store is None else dict(store.location().options)

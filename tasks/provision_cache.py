@@ -1,0 +1,29 @@
+"""Stage 1, provision cache: the cluster at its smallest size, the weights on its hosts."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from pressrun.run import Run
+from tasks.run_log import log_line
+from workers.fleet import Fleet
+from workers.order import PrintOrder
+from workers.provisioning import provision
+
+
+@task(
+    name="provision cache",
+    task_run_name="provision cache for {run.facts.name}",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(5),
+    timeout_seconds=4 * 3600,
+    cache_policy=NO_CACHE,
+)
+def provision_cache(run: Run, fleet: Fleet) -> PrintOrder:
+    """Open the fleet and bring the weights to its hosts."""
+    with run.ledger.stage("provision cache", "opening workers, bringing the weights to them"):
+        order = provision(run, fleet)
+    log_line(f"{run.facts.weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
+    return order

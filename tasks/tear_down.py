@@ -1,0 +1,30 @@
+"""Stage 6, tear down: always runs, after success, failure, cancellation and SIGTERM. Doing it twice does no harm."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pressrun.report.account import write_account
+from pressrun.run import Run
+from pressrun.summary import RunSummary, summarise
+from tasks.account_artifacts import show_account
+from tasks.run_log import log_line
+from workers.fleet import Fleet
+
+
+# The runner kills a process 30 s after it asked it to end, so there is no time for retries.
+@task(name="tear down", task_run_name="tear down", timeout_seconds=25, cache_policy=NO_CACHE)
+def tear_down(run: Run, fleet: Fleet) -> RunSummary:
+    """Close the fleet, write the run's account, give the collection free."""
+    try:
+        with run.ledger.stage("tear down", "closing workers"):
+            fleet.close()
+        summary = summarise(run)
+        run.note("summary.json", summary.record())
+        if not run.is_idle:  # a run with nothing to do leaves the last report standing
+            show_account(write_account(run, summary), run.store)
+    finally:
+        run.close()
+    log_line(f"{summary.outcome.value}: {summary.done} rendered, {summary.failed} failed, {summary.held} held before")
+    return summary

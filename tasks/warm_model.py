@@ -1,0 +1,30 @@
+"""Stage 2, warm model: weights in memory, one small batch drawn, the batch size settled."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from pressrun.run import Run
+from tasks.run_log import log_line
+from workers.fleet import Fleet
+from workers.order import PrintOrder
+from workers.speed import Speed, warm_fleet
+
+
+@task(
+    name="warm model",
+    task_run_name="warm {run.facts.name}",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(5),
+    timeout_seconds=2 * 3600,
+    cache_policy=NO_CACHE,
+)
+def warm_model(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
+    """Warm the workers and settle the batch sizes."""
+    with run.ledger.stage("warm model", "loading the model, measuring batch sizes"):
+        speed = warm_fleet(run, fleet, order)
+    sizes = ", ".join(f"{size} at {width} x {height} px" for (width, height), size in speed.batch_sizes.items())
+    log_line(f"batch size {sizes or 'not needed'}")
+    return speed
