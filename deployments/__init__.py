@@ -1,0 +1,1 @@
+"""How Pressrun is run: command line, server on one box."""

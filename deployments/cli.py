@@ -1,0 +1,71 @@
+"""The command line `pressrun`.
+
+Knows nothing of what the commands do; joins them, and turns their errors into exit codes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+
+from deployments.console import ExitCode, err, show_error
+from deployments.generate_command import generate, plan
+from deployments.report_command import report
+from deployments.search_command import search
+from deployments.verify_command import verify
+from pressrun.errors import (
+    CollectionBusy,
+    InvalidCollection,
+    InvalidJob,
+    InvalidModel,
+    InvalidPrompts,
+    InvalidQuery,
+    PressrunError,
+    RunCancelled,
+)
+
+_REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery)
+_EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (nothing was started), 3 partial (see failures/), 4 flaws found,
+130 interrupted. A command that was interrupted goes on where it stopped when it is run again."""
+
+app = App(
+    name="pressrun",
+    help="Turns a list of prompts into a finished, searchable, verifiable image collection.",
+    help_epilogue=_EPILOGUE,
+    version_flags=["--version"],
+    result_action="return_value",
+)
+for command in (generate, plan, search, verify, report):
+    app.command(command)
+
+
+def main() -> None:
+    """Run the command line and exit with one of `ExitCode`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : list of str
+        The command and its options.
+
+    Returns
+    -------
+    int
+        The exit code; errors that Pressrun explains are shown without a traceback.
+    """
+    try:
+        result = app(arguments, exit_on_error=True)
+    except PressrunError as error:
+        show_error(error)
+        if isinstance(error, RunCancelled):
+            return ExitCode.INTERRUPTED
+        return ExitCode.REFUSED if isinstance(error, _REFUSALS) else ExitCode.FAILED
+    except KeyboardInterrupt:
+        err.print("[bold yellow]interrupted[/]; finished images are kept, the same command goes on from here")
+        return ExitCode.INTERRUPTED
+    return int(result or ExitCode.DONE)

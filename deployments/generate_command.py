@@ -1,0 +1,231 @@
+"""`pressrun generate` and `pressrun plan`: the same options, one runs the job and one only looks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from deployments.console import ExitCode, err, out
+from deployments.live_progress import LiveProgress
+from deployments.prefect_environment import prepare_prefect
+from pressrun.errors import InvalidJob
+from pressrun.forecast import Forecast
+from pressrun.layout import CONTACT_SHEET, REPORT
+from pressrun.plan import count_batches, shapes
+from pressrun.profile import mean_image_s, profile_stores, recall_profiles
+from pressrun.progress import listening
+from pressrun.run import Draft, draft_run
+from pressrun.summary import Outcome, RunSummary
+
+if TYPE_CHECKING:  # Prefect reads its settings when it is imported, so that waits until they are set
+    from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
+    from flows.parameters import GenerateParameters
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions:
+    """What to draw, with what, into where.
+
+    Parameters
+    ----------
+    model : str
+        Model folder in the diffusers layout: a path or any fsspec URL.
+    output : str
+        Folder or URL of the collection; one that holds some of the images already is completed.
+    images_per_prompt : int
+        Pictures of every prompt, each with its own seed.
+    steps : int
+        Denoising steps.
+    guidance_scale : float
+        How closely to follow the prompt; 1 or less is off.
+    scheduler : str
+        Sampler; "default" is the model's own.
+    width : int
+        Width in pixels; the model's own when left out.
+    height : int
+        Height in pixels; the model's own when left out.
+    negative_prompt : str
+        What to steer away from.
+    seed : int
+        Seed of every prompt; derived from its text when left out.
+    embedder : str
+        CLIP or SigLIP folder that makes the collection searchable; "carried" is the small one that comes with
+        Pressrun, "none" leaves the collection unsearchable.
+    batch_size : int
+        Pictures drawn at once; measured when left out.
+    workers : int
+        Worker processes; one a GPU, or one a core, when left out.
+    precision : str
+        Number format while drawing.
+    shard_images : int
+        Pictures of one generate task, the unit of retry.
+    engine : str
+        "diffusers", "null", or "package.module:factory" of your own engine.
+    dask : str
+        Address of a running Dask scheduler to use instead of workers on this machine.
+    price : float
+        Price of a worker-hour, for cost figures.
+    """
+
+    model: Annotated[str, Parameter(alias="-m")]
+    output: Annotated[str, Parameter(alias="-o")]
+    images_per_prompt: int = 1
+    steps: int = 20
+    guidance_scale: float = 5.0
+    scheduler: str = "default"
+    width: int | None = None
+    height: int | None = None
+    negative_prompt: str = ""
+    seed: int | None = None
+    embedder: str = "carried"
+    batch_size: int | None = None
+    workers: int | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    shard_images: int = 2000
+    engine: str = "diffusers"
+    dask: str | None = None
+    price: float | None = None
+
+
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+def generate(
+    prompts: str,
+    options: GenerateOptions,
+    *,
+    as_json: Json = False,
+    verbose: Annotated[bool, Parameter(alias="-v", negative="")] = False,
+) -> ExitCode:
+    """Generate every image that the prompts ask for and the collection does not hold.
+
+    Running the same command again finishes what was interrupted and does nothing when all is done.
+
+    Parameters
+    ----------
+    prompts : str
+        CSV, TSV, JSONL, Parquet or text file; a path or any fsspec URL.
+    options : GenerateOptions
+        What to draw, with what, into where.
+    as_json : bool
+        Print the run's summary as JSON.
+    verbose : bool
+        Show Prefect's own log lines.
+    """
+    prepare_prefect(verbose)
+    from deployments.temporary_server import TemporaryServer
+    from flows.generate_images import generate_images
+
+    parameters = _parameters(prompts, options)
+    server = TemporaryServer()
+    with LiveProgress(err) as progress, listening(progress):
+        progress.say("check", "reading prompts and model")
+        draft_run(parameters.job())  # a bad row is told now, not when the server is up
+        progress.say("prefect", "starting Prefect's temporary server, 10-15 s")
+        server.wait()
+        summary = generate_images(parameters)
+    _show_summary(summary, as_json)
+    return ExitCode.DONE if summary.outcome is Outcome.complete else ExitCode.PARTIAL
+
+
+def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> ExitCode:
+    """Show what `generate` would do and what it would cost; nothing is run.
+
+    Parameters
+    ----------
+    prompts : str
+        CSV, TSV, JSONL, Parquet or text file; a path or any fsspec URL.
+    options : GenerateOptions
+        As for `generate`.
+    as_json : bool
+        Print the plan as JSON.
+    """
+    prepare_prefect(verbose=False)
+    parameters = _parameters(prompts, options)
+    record = _plan_record(draft_run(parameters.job()), parameters.fleet().largest)
+    if as_json:
+        out.print_json(json.dumps(record))
+    else:
+        _show_plan(record)
+    return ExitCode.DONE
+
+
+def _plan_record(draft: Draft, workers: int) -> dict[str, object]:
+    plan, job = draft.plan(), draft.job
+    profiles = recall_profiles(profile_stores(job), draft.facts.revision, job.dtype)
+    wanted = shapes(plan.todo)
+    sizes = {
+        shape: job.batch_size or profiles[shape].batch_size for shape in wanted if job.batch_size or shape in profiles
+    }
+    image_s = mean_image_s(plan.todo, profiles)
+    forecast = Forecast(plan.todo.num_rows, plan.todo.num_rows * (image_s or 0.0), workers, job.price_per_worker_hour)
+    return {
+        "model": f"{draft.facts.name} ({draft.facts.pipeline_class})",
+        "asked": plan.requests.num_rows,
+        "duplicates": plan.duplicates,
+        "held": plan.held,
+        "to_render": plan.todo.num_rows,
+        "sizes": ", ".join(f"{count} of {width} x {height} px" for (width, height), count in wanted.items()) or "none",
+        "batches": count_batches(plan.todo, sizes) if len(sizes) == len(wanted) else None,
+        "workers": workers,
+        "worker_seconds": None if image_s is None else round(forecast.worker_s, 1),
+        "wall_seconds": None if image_s is None else round(forecast.wall_s, 1),
+        "cost": None if image_s is None or forecast.cost is None else round(forecast.cost, 4),
+    }
+
+
+def _parameters(prompts: str, options: GenerateOptions) -> GenerateParameters:
+    from pydantic import ValidationError
+
+    from flows.parameters import GenerateParameters, PictureDefaults
+
+    plain = asdict(options)
+    defaults = {name: plain.pop(name) for name in PictureDefaults.model_fields}
+    price, dask = plain.pop("price"), plain.pop("dask")
+    if plain["embedder"] == "none":
+        plain["embedder"] = None
+    try:
+        return GenerateParameters(
+            prompts=prompts, defaults=defaults, cluster=_cluster(options.workers, price, dask), **plain
+        )
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        raise InvalidJob("The options are not valid:\n  " + "\n  ".join(lines)) from error
+
+
+def _cluster(workers: int | None, price: float | None, dask: str | None) -> LocalDaskCluster | ExistingDaskCluster:
+    from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
+
+    if dask is not None:
+        return ExistingDaskCluster(address=dask, price_per_worker_hour=price)
+    return LocalDaskCluster(workers=workers, price_per_worker_hour=price)
+
+
+def _show_plan(record: dict[str, object]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for name, value in record.items():
+        shown = (
+            "not known before a first run" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+        )
+        table.add_row(name.replace("_", " "), shown)
+    out.print(table)
+
+
+def _show_summary(summary: RunSummary, as_json: bool) -> None:
+    if as_json:
+        out.print_json(json.dumps(summary.record()))
+        return
+    colour = "green" if summary.outcome is Outcome.complete else "yellow"
+    out.print(
+        f"[bold {colour}]{summary.outcome.value}[/]: {summary.done} images rendered, {summary.failed} failed, "
+        f"{summary.held} held before, {summary.duplicates} duplicates; {summary.wall_s:.0f} s, "
+        f"{summary.images_per_s:.1f} images/s",
+        highlight=False,
+    )
+    place = summary.collection.rstrip("/")
+    out.print(f"  {place}/{CONTACT_SHEET}   {place}/{REPORT}   {place}/manifest/", highlight=False, soft_wrap=True)

@@ -1,0 +1,140 @@
+"""`pressrun search`: pictures of a collection by meaning."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import numpy.typing as npt
+from cyclopts import Parameter
+from rich.table import Table
+
+from deployments.console import ExitCode, out
+from pressrun import manifest
+from pressrun.carried import CARRIED, embedder_folder
+from pressrun.collection import read_identity
+from pressrun.errors import InvalidCollection, InvalidQuery
+from pressrun.location import Location
+from pressrun.models.embedder_folder import read_embedder
+from pressrun.storage import Store
+
+if TYPE_CHECKING:  # these bring faiss and torch, which `pressrun --help` need not wait for
+    from pressrun.index.search import Hit
+    from workers.embedder import Embedder
+
+_CACHE_FOLDER = Path("~/.cache/pressrun/models")
+_SHOWN = [
+    "path",
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "width_px",
+    "height_px",
+    "steps",
+    "guidance_scale",
+    "user_id",
+    "extra",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    query: str | None
+    image: Path | None
+    k: int
+    where: tuple[str, ...]
+
+
+def search(
+    collection: str,
+    query: str | None = None,
+    *,
+    image: Path | None = None,
+    k: Annotated[int, Parameter(alias="-k")] = 10,
+    where: Annotated[Sequence[str], Parameter(alias="-w", negative="")] = (),
+    embedder: str = CARRIED,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> ExitCode:
+    """Find pictures by meaning: `pressrun search out "a blue star"`.
+
+    Parameters
+    ----------
+    collection : str
+        Folder or URL of a collection.
+    query : str
+        What to look for, in words.
+    image : Path
+        A picture to find others like it, instead of words.
+    k : int
+        Pictures wanted.
+    where : sequence of str
+        What every hit must fulfil, as "width_px=64", "prompt~star", "seed>=10" or "extra.campaign=summer"; may be given
+        several times.
+    embedder : str
+        The CLIP or SigLIP folder that the collection was made with; "carried" is the one that comes with Pressrun.
+    as_json : bool
+        Print the hits as JSON.
+    """
+    if (query is None) == (image is None):
+        raise InvalidQuery("Give either words or --image FILE to search for: one of the two.")
+    store = Store(Location(collection))
+    hits = _find(store, _Wish(query, image, k, tuple(where)), Location(embedder_folder(embedder)))
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(hit) for hit in hits], indent=2, ensure_ascii=False, default=str) + "\n")
+    else:
+        _show(store, hits)
+    return ExitCode.DONE
+
+
+def _find(store: Store, wish: _Wish, embedder: Location) -> list[Hit]:
+    from pressrun.index.generations import load_index
+    from pressrun.index.query import parse_condition
+    from pressrun.index.search import search as nearest
+
+    identity = read_identity(store)
+    conditions = [parse_condition(text, manifest.manifest_schema(identity.embedding_size)) for text in wish.where]
+    index, _ = load_index(store)
+    facts = read_embedder(embedder)
+    if facts.revision != identity.embedder:
+        raise InvalidCollection(
+            f"{store.location} was embedded by {identity.embedder[:12]}, {embedder} is {facts.revision[:12]}; "
+            "give the embedder that the collection was made with."
+        )
+    columns = list(dict.fromkeys([*_SHOWN, *(condition.column for condition in conditions)]))
+    rows = manifest.read_rows(store, ["image_id", *columns])
+    return nearest(index, rows, _vector(_load(embedder), wish), wish.k, conditions)
+
+
+def _load(location: Location) -> Embedder:
+    from workers.embedder import Embedder
+    from workers.model_cache import ensure_local
+
+    return Embedder(ensure_local(location, read_embedder(location), _CACHE_FOLDER.expanduser()).path)
+
+
+def _vector(embedder: Embedder, wish: _Wish) -> npt.NDArray[np.float32]:
+    if wish.image is None:
+        return np.asarray(embedder.embed_texts([wish.query or ""])[0])
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(wish.image) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise InvalidQuery(f"{wish.image} cannot be read as a picture: {error}.") from error
+    return np.asarray(embedder.embed_images(pixels[None])[0])  # (1, H, W, 3) uint8
+
+
+def _show(store: Store, hits: Sequence[Hit]) -> None:
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name, justify in (("#", "right"), ("score", "right"), ("prompt", "left"), ("image", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    place = str(store.location).rstrip("/")
+    for number, hit in enumerate(hits, 1):
+        table.add_row(str(number), f"{hit.score:.3f}", hit.prompt.replace("[", r"\["), f"{place}/{hit.path}")
+    out.print(table)

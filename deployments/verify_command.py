@@ -1,0 +1,81 @@
+"""`pressrun verify`: the proof that a collection is what its manifest says."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from deployments.console import ExitCode, err, out
+from pressrun.collection import WriterClaim
+from pressrun.location import Location
+from pressrun.storage import Store
+
+if TYPE_CHECKING:  # brings faiss, which `pressrun --help` need not wait for
+    from pressrun.verification import Verification
+
+_MOST_FLAWS = 50
+
+
+def verify(
+    collection: str,
+    *,
+    repair: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> ExitCode:
+    """Prove a collection: every row one object with the right hash, no orphans, index and manifest the same.
+
+    Parameters
+    ----------
+    collection : str
+        Folder or URL of a collection.
+    repair : bool
+        Put right what is wrong; images that are lost are rendered again by the next run.
+    as_json : bool
+        Print what was found as JSON.
+    """
+    from pressrun import verification
+
+    store = Store(Location(collection))
+    found = verification.verify(store)
+    if repair and not found.is_sound:
+        for flaw in found.flaws[:_MOST_FLAWS]:
+            err.print(f"  mending {flaw.kind} {flaw.name}: {flaw.detail}", highlight=False, soft_wrap=True)
+        with _sole_writer(store):
+            verification.mend(store, found)
+        found = verification.verify(store)
+    _show(found, as_json)
+    return ExitCode.DONE if found.is_sound else ExitCode.UNSOUND
+
+
+@contextmanager
+def _sole_writer(store: Store) -> Iterator[None]:
+    claim = WriterClaim(store, f"repair-{os.getpid()}")
+    claim.acquire()
+    try:
+        yield
+    finally:
+        claim.release()
+
+
+def _show(found: Verification, as_json: bool) -> None:
+    if as_json:
+        flaws = [{"kind": flaw.kind, "name": flaw.name, "detail": flaw.detail} for flaw in found.flaws]
+        record = {"sound": found.is_sound, "images": found.images, "objects": found.objects, "indexed": found.indexed}
+        out.print_json(json.dumps(record | {"size_bytes": found.size_bytes, "flaws": flaws}))
+        return
+    line = (
+        f"{found.images} images, {found.objects} objects, {found.size_bytes / 1e6:.1f} MB, {found.indexed} in the index"
+    )
+    if found.is_sound:
+        out.print(f"[bold green]sound[/]: {line}; every hash is right", highlight=False)
+        return
+    out.print(f"[bold red]{len(found.flaws)} flaws[/]: {line}", highlight=False)
+    for flaw in found.flaws[:_MOST_FLAWS]:
+        out.print(f"  {flaw.kind} {flaw.name}: {flaw.detail}", highlight=False, soft_wrap=True)
+    if len(found.flaws) > _MOST_FLAWS:
+        out.print(f"  ... and {len(found.flaws) - _MOST_FLAWS} more; --json lists them all")
