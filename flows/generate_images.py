@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import flow, runtime
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import GenerateParameters
 from flows.run_names import new_run_id, run_name
@@ -16,14 +18,15 @@ from tasks.scale_out import scale_out
 from tasks.tear_down import tear_down
 from tasks.warm_model import warm_model
 
-_SHARDS_AT_ONCE = 2  # so that workers never drain at the end of a shard
+# Two shards at once, so that workers never drain at the end of one.
+_SHARD_THREADS: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
 
 
 @flow(
     name="generate-images",
     description=__doc__,
     flow_run_name=run_name,
-    task_runner=ThreadPoolTaskRunner(max_workers=_SHARDS_AT_ONCE),
+    task_runner=_SHARD_THREADS,
 )
 def generate_images(job: GenerateParameters) -> RunSummary:
     """Generate every image that the job asks for and its collection does not hold.
