@@ -20,7 +20,6 @@ from typing import Annotated
 import httpx
 from cyclopts import App, Parameter
 from filelock import FileLock, Timeout
-from rich.panel import Panel
 
 from deployments.console import ExitCode, out, show_error
 from deployments.report_server import serving_reports
@@ -47,7 +46,7 @@ def main(
     Parameters
     ----------
     port : int
-        Port of Prefect's pages and API, on 127.0.0.1 only.
+        Port of Prefect's pages and API, on 127.0.0.1 only; the next one serves the reports that they link to.
     state : Path
         Folder for the server's database and the logs.
     """
@@ -73,9 +72,10 @@ def serve(port: int, state: Path, stopped: threading.Event) -> None:
         When a part does not come up, or ends before it should.
     """
     with ExitStack() as stack:
-        _refuse_taken(port)
+        for wanted in (port, port + 1):
+            _refuse_taken(wanted)
         stack.enter_context(_hold(state))
-        reports_url = stack.enter_context(serving_reports(0))
+        reports_url = stack.enter_context(serving_reports(port + 1))
         environment = _environment(port, state, reports_url)
         processes = stack.enter_context(ServedProcesses(CLONE, state / "logs", environment))
         api = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}/api", trust_env=False))
@@ -176,19 +176,17 @@ def _hold(state: Path) -> FileLock:
 def _welcome(port: int, state: Path, api: httpx.Client) -> None:
     deployment = api.get(f"/deployments/name/{DEPLOYMENT}").json()["id"]
     pages = f"http://127.0.0.1:{port}"
-    out.print(
-        Panel(
-            f"Pages    {pages}\n"
-            f"Form     {pages}/deployments/deployment/{deployment}/run\n"
-            f"API      PREFECT_API_URL={pages}/api\n"
-            f"Logs     {state / 'logs'}\n\n"
-            "Open the form and press Submit: the example's pictures appear in out/, and the run's Artifacts tab\n"
-            "shows its progress, its pictures and its report. Ctrl-C stops everything.",
-            title="Pressrun is up",
-            expand=False,
-        ),
-        soft_wrap=True,
-    )
+    out.rule("[bold]Pressrun is up")
+    for line in (
+        f"form   {pages}/deployments/deployment/{deployment}/run",
+        f"pages  {pages}",
+        f"API    PREFECT_API_URL={pages}/api",
+        f"logs   {state / 'logs'}",
+        "",
+        "Open the form and press Submit: the example's pictures appear in out/, and the Artifacts tab of the run",
+        "shows its progress, its pictures and its report. Ctrl-C stops everything.",
+    ):
+        out.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.endings import cancelled, give_collection_free
 from flows.parameters import GenerateParameters
 from flows.run_names import new_run_id, run_name
+from pressrun.errors import RunCancelled
 from pressrun.summary import RunSummary
 from tasks.generate_batches import generate_batches
 from tasks.index_outputs import index_outputs
@@ -27,6 +29,8 @@ _SHARD_THREADS: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
     description=__doc__,
     flow_run_name=run_name,
     task_runner=_SHARD_THREADS,
+    on_cancellation=[give_collection_free],
+    on_crashed=[give_collection_free],
 )
 def generate_images(job: GenerateParameters) -> RunSummary:
     """Generate every image that the job asks for and its collection does not hold.
@@ -43,6 +47,8 @@ def generate_images(job: GenerateParameters) -> RunSummary:
 
     Raises
     ------
+    RunCancelled
+        When the run was cancelled from outside; the flow run ends as Cancelled.
     PressrunError
         When the job is refused or a stage fails; everything finished before is kept, and the same job run again goes on
         from there.
@@ -55,8 +61,8 @@ def generate_images(job: GenerateParameters) -> RunSummary:
         scale_out(run, fleet, speed)
         generate_batches(run, fleet, order, speed)
         index_outputs(run, fleet, order)
+    except RunCancelled as error:
+        return cancelled(error)
     finally:
         summary = tear_down(run, fleet)
     return summary
-
-

@@ -5,10 +5,10 @@ Know nothing of how a job runs; they become a plain `Job`.
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
 from blocks.forms import may_be_empty
@@ -19,11 +19,18 @@ from pressrun.location import Location
 from pressrun.request import SCHEDULERS, RequestDefaults
 from workers.fleet import Fleet
 
-Scheduler = Enum("Scheduler", {name.replace("-", "_"): name for name in SCHEDULERS}, type=str)
-
-
 PromptFile = Annotated[str, Field(title="A file")]
-PromptList = Annotated[list[str | dict[str, Any]], Field(title="A list")]
+PromptTexts = Annotated[list[str], Field(title="Texts")]
+PromptRows = Annotated[list[str | dict[str, Any]], Field(title="Rows")]
+
+
+def _known_scheduler(name: str) -> str:
+    if name not in SCHEDULERS:
+        raise ValueError(f"There is no scheduler {name!r}; choose one of {', '.join(SCHEDULERS)}.")
+    return name
+
+
+Scheduler = Annotated[str, AfterValidator(_known_scheduler), Field(json_schema_extra={"enum": list(SCHEDULERS)})]
 
 
 def _optional(description: str, **rest: Any) -> Any:
@@ -51,7 +58,7 @@ class PictureDefaults(BaseModel):
     guidance_scale: float = Field(
         5.0, ge=0, le=100, description="How closely to follow the prompt: 0 to 100; 1 or less turns it off."
     )
-    scheduler: Scheduler = Field(Scheduler("default"), description="Sampler; 'default' is the model's own.")
+    scheduler: Scheduler = Field("default", description="Sampler; 'default' is the model's own.")
     width: int | None = _optional("Width in pixels: 8 to 4096; empty for the model's own.", ge=8, le=4096)
     height: int | None = _optional("Height in pixels: 8 to 4096; empty for the model's own.", ge=8, le=4096)
     negative_prompt: str = Field("", description="What to steer away from.")
@@ -63,9 +70,9 @@ class GenerateParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompts: PromptFile | PromptList = Field(
+    prompts: PromptFile | PromptTexts | PromptRows = Field(
         description="A prompt file (CSV, TSV, JSONL, Parquet or plain text; a path or any fsspec URL), or the prompts "
-        "themselves: a JSON list of texts, or of objects with the columns of a prompt file.",
+        "themselves: texts, or rows, which are JSON objects with the columns of a prompt file.",
         examples=["examples/prompts.csv", "s3://studio/prompts.parquet"],
     )
     model: str = Field(
@@ -147,7 +154,7 @@ class GenerateParameters(BaseModel):
             height_px=chosen.height,
             steps=chosen.steps,
             guidance_scale=chosen.guidance_scale,
-            scheduler=chosen.scheduler.value,
+            scheduler=chosen.scheduler,
             images_per_prompt=chosen.images_per_prompt,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 from prefect import runtime
 
@@ -10,6 +11,11 @@ from prefect import runtime
 def new_run_id(flow_run_id: str | None) -> str:
     """Return a run id that sorts by time and leads to the flow run, as 20260102-030405-1a2b3c4d."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{str(flow_run_id)[:8]}"
+
+
+def is_run_of(run_id: str, flow_run_id: UUID) -> bool:
+    """Return whether a run id was made for the flow run."""
+    return run_id.endswith(f"-{str(flow_run_id)[:8]}")
 
 
 def run_name() -> str:

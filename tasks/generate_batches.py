@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from prefect import State, Task, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.tasks import exponential_backoff
 
-from pressrun.errors import RunCancelled
 from pressrun.ledger import Counts
 from pressrun.plan import Shard, cut_shards
 from pressrun.progress import listening
 from pressrun.run import Run
 from tasks.cancellation_watch import watching_for_cancellation
 from tasks.progress_artifact import ProgressArtifact
+from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from workers.fleet import Fleet
 from workers.generation import generate
@@ -23,9 +22,7 @@ from workers.speed import Speed
 from workers.window import Window, open_window
 
 
-async def _is_worth_retrying(task: Task[..., object], task_run: TaskRun, state: State[object]) -> bool:
-    error = await state.aresult(raise_on_failure=False)
-    return not isinstance(error, RunCancelled)
+_LANDING_S = 12.0  # of the 30 s that Prefect's runner gives a process it has asked to end
 
 
 @task(
@@ -33,7 +30,7 @@ async def _is_worth_retrying(task: Task[..., object], task_run: TaskRun, state: 
     task_run_name="images {shard.start} to {shard.stop}",
     retries=3,
     retry_delay_seconds=exponential_backoff(2),
-    retry_condition_fn=_is_worth_retrying,
+    retry_condition_fn=is_worth_retrying,
     cache_policy=NO_CACHE,
 )
 def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
@@ -59,13 +56,15 @@ def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) ->
 def _generate_all(run: Run, shards: list[Shard], speed: Speed, window: Window) -> None:
     artifact = ProgressArtifact(f"{run.run_id} images")
     with listening(artifact.update), watching_for_cancellation(window.cancel):
+        futures: list[PrefectFuture[int]] = []
         try:
-            futures = [generate_shard.submit(run, shard, speed, window) for shard in shards]
+            futures += [generate_shard.submit(run, shard, speed, window) for shard in shards]
             wait(futures)
             for future in futures:
                 future.result()
         except BaseException:
             window.cancel()  # after an error or a signal, shards that are still open must not go on
+            wait(futures, timeout=_LANDING_S)  # they commit what is finished before the cluster and the claim go
             raise
         finally:
             artifact.finish()

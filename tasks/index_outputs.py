@@ -10,6 +10,7 @@ from prefect.tasks import exponential_backoff
 
 from pressrun.index.generations import commit_index
 from pressrun.run import Run
+from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from workers.fleet import Fleet
 from workers.order import PrintOrder
@@ -21,6 +22,7 @@ from workers.search_examples import find_examples
     task_run_name="index {run.plan.requests.num_rows} images",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
+    retry_condition_fn=is_worth_retrying,
     timeout_seconds=12 * 3600,
     cache_policy=NO_CACHE,
 )
@@ -33,7 +35,8 @@ def index_outputs(run: Run, fleet: Fleet, order: PrintOrder) -> int:
         meta = commit_index(
             run.store, run.embedder_facts.dimension, run.embedder_facts.revision, threads=os.cpu_count() or 1
         )
-        find_examples(run, fleet, order)
+        if meta is not None:
+            find_examples(run, fleet, order)
     rows = meta.rows if meta else 0
     log_line(f"{rows} images can be searched")
     return rows

@@ -9,6 +9,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import cast
+from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
@@ -36,9 +38,10 @@ class ProgressArtifact:
         self._started = clock()
         self._last = clock()
         self._news = News("generate batches")
-        self._artifact_id = None
+        self._artifact_id: UUID | None = None
         if FlowRunContext.get() is not None:
-            self._artifact_id = create_progress_artifact(progress=0.0, key="progress", description=description)
+            made = create_progress_artifact(progress=0.0, key="progress", description=description)
+            self._artifact_id = cast("UUID", made)  # a coroutine only in asynchronous code
 
     def update(self, news: News) -> None:
         """Take news; the artifact follows at most every few seconds."""

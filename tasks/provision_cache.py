@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from pressrun.run import Run
+from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from workers.fleet import Fleet
 from workers.order import PrintOrder
@@ -18,6 +19,7 @@ from workers.provisioning import provision
     task_run_name="provision cache for {run.facts.name}",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
+    retry_condition_fn=is_worth_retrying,
     timeout_seconds=4 * 3600,
     cache_policy=NO_CACHE,
 )
