@@ -35,6 +35,7 @@ app = App(
     help_epilogue=_EPILOGUE,
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `run` says what an interruption means
 )
 for command in (generate, plan, search, verify, report):
     app.command(command)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from enum import IntEnum
 
 from rich.console import Console
+from rich.text import Text
 
-from pressrun.errors import InvalidPrompts, PressrunError
+from pressrun.errors import PressrunError
 
 out = Console()
 err = Console(stderr=True)
-_MOST_PROBLEMS = 50
 
 
 class ExitCode(IntEnum):
@@ -28,17 +28,6 @@ class ExitCode(IntEnum):
 
 
 def show_error(error: PressrunError) -> None:
-    """Show an error as a person should read it; a long list of bad rows is cut."""
-    if not isinstance(error, InvalidPrompts):
-        err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
-        return
-    head, *problems = str(error).splitlines()
-    err.print(f"[bold red]error:[/] {_escaped(head)}", soft_wrap=True)
-    for problem in problems[:_MOST_PROBLEMS]:
-        err.print(_escaped(problem), soft_wrap=True)
-    if len(problems) > _MOST_PROBLEMS:
-        err.print(f"  ... and {len(problems) - _MOST_PROBLEMS} more; `pressrun plan --all-problems` lists them.")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    """Show an error as a person should read it; every line of it, since each bad row wants mending."""
+    # As Text, not as markup: prompts and paths may hold brackets, and colons around a word are no emoji here.
+    err.print(Text.assemble(("error:", "bold red"), " ", str(error)), soft_wrap=True)

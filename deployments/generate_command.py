@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
@@ -118,15 +119,16 @@ def generate(
         Show Prefect's own log lines.
     """
     prepare_prefect(verbose)
-    from deployments.temporary_server import TemporaryServer
-    from flows.generate_images import generate_images
-
     parameters = _parameters(prompts, options)
-    server = TemporaryServer()
     with LiveProgress(err) as progress, listening(progress):
         progress.say("check", "reading prompts and model")
         draft_run(parameters.job())  # a bad row is told now, not when the server is up
         progress.say("prefect", "starting Prefect's temporary server, 10-15 s")
+        from deployments.temporary_server import TemporaryServer
+
+        server = TemporaryServer()
+        from flows.generate_images import generate_images  # beside the server's start
+
         server.wait()
         summary = generate_images(parameters)
     _show_summary(summary, as_json)
@@ -147,7 +149,11 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
     """
     prepare_prefect(verbose=False)
     parameters = _parameters(prompts, options)
-    record = _plan_record(draft_run(parameters.job()), parameters.fleet().largest)
+    draft, fleet = draft_run(parameters.job()), parameters.fleet()
+    try:
+        record = _plan_record(draft, fleet.largest)
+    finally:
+        fleet.close()
     if as_json:
         out.print_json(json.dumps(record))
     else:
@@ -212,7 +218,7 @@ def _show_plan(record: dict[str, object]) -> None:
         shown = (
             "not known before a first run" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
         )
-        table.add_row(name.replace("_", " "), shown)
+        table.add_row(name.replace("_", " "), Text(shown))
     out.print(table)
 
 
@@ -226,6 +232,7 @@ def _show_summary(summary: RunSummary, as_json: bool) -> None:
         f"{summary.held} held before, {summary.duplicates} duplicates; {summary.wall_s:.0f} s, "
         f"{summary.images_per_s:.1f} images/s",
         highlight=False,
+        soft_wrap=True,
     )
     place = summary.collection.rstrip("/")
-    out.print(f"  {place}/{CONTACT_SHEET}   {place}/{REPORT}   {place}/manifest/", highlight=False, soft_wrap=True)
+    out.print(Text(f"  {place}/{CONTACT_SHEET}   {place}/{REPORT}   {place}/manifest/"), soft_wrap=True)

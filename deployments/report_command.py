@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from deployments.console import ExitCode, out
 from pressrun import layout
@@ -40,7 +41,7 @@ def report(
     else:
         output.write_bytes(page)
     place = str(output) if output else f"{str(store.location).rstrip('/')}/{layout.REPORT}"
-    out.print(place, highlight=False, soft_wrap=True)
+    out.print(Text(place), soft_wrap=True)
     return ExitCode.DONE
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
 from deployments.console import ExitCode, out
 from pressrun import manifest
@@ -136,5 +137,5 @@ def _show(store: Store, hits: Sequence[Hit]) -> None:
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     place = str(store.location).rstrip("/")
     for number, hit in enumerate(hits, 1):
-        table.add_row(str(number), f"{hit.score:.3f}", hit.prompt.replace("[", r"\["), f"{place}/{hit.path}")
+        table.add_row(str(number), f"{hit.score:.3f}", Text(hit.prompt), Text(f"{place}/{hit.path}"))
     out.print(table)

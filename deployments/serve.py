@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 from cyclopts import App, Parameter
@@ -102,7 +102,9 @@ def _bring_up(port: int, processes: ServedProcesses, api: httpx.Client, stopped:
     processes.run("blocks", ["deployments.register_blocks", "--examples"])
     if not wait("worker", lambda: _answers(api, f"/work_pools/{POOL}")):
         return False
+    switched_on = {schedule["slug"] for schedule in schedules(api) if schedule["active"]}
     processes.run("deployment", ["prefect", "--no-prompt", "deploy", "--all"])
+    switch_on(api, switched_on)  # deploying anew has set every schedule back to what prefect.yaml says
     if not _answers(api, f"/deployments/name/{DEPLOYMENT}"):  # a bad field makes Prefect skip it with only a warning
         raise StageFailed(f"Deployment {DEPLOYMENT} was not registered; see prefect.yaml and the deployment log.")
     return wait("worker", lambda: _has_worker(api))
@@ -129,6 +131,21 @@ def _answers(api: httpx.Client, path: str) -> bool:
         return api.get(path).is_success
     except httpx.TransportError:
         return False
+
+
+def schedules(api: httpx.Client) -> list[dict[str, Any]]:
+    """Return the deployment's schedules as the server knows them; none before it is deployed."""
+    found = api.get(f"/deployments/name/{DEPLOYMENT}")
+    schedules: list[dict[str, Any]] = found.json()["schedules"] if found.is_success else []
+    return schedules
+
+
+def switch_on(api: httpx.Client, slugs: set[str]) -> None:
+    """Switch the deployment's schedules of these names on."""
+    for schedule in schedules(api):
+        if schedule["slug"] in slugs:
+            path = f"/deployments/{schedule['deployment_id']}/schedules/{schedule['id']}"
+            api.patch(path, json={"active": True}).raise_for_status()
 
 
 def _has_worker(api: httpx.Client) -> bool:

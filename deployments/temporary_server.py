@@ -1,16 +1,21 @@
 """Prefect's temporary server, started early beside other work and never left behind.
 
-Knows nothing of flows. Prefect starts and stops the server itself; here it is only started sooner, and watched, so
-that a kill -9 of this process does not leave it running.
+Knows nothing of flows. Prefect finds, uses and stops the server as one of its own.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+import prefect
 import psutil
+from prefect.context import get_settings_context
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_API_URL
 
 
 class TemporaryServer:
@@ -28,18 +33,33 @@ class TemporaryServer:
             raise self._error
 
     def _start(self) -> None:
-        from prefect.server.api.server import SubprocessASGIServer
-        from prefect.settings import PREFECT_API_URL
-
         if PREFECT_API_URL.value():
             return
         try:
-            server = SubprocessASGIServer()
-            server.start()
-            if server.server_process is not None:
-                _watch(server.server_process.pid)
+            _WatchedServer().start()
         except Exception as error:
             self._error = error
+
+
+class _WatchedServer(SubprocessASGIServer):
+    """The server that Prefect would start, in a session of its own and under a watchdog from its first moment.
+
+    Prefect keeps one such server a process and takes this one for it. Ctrl-C is for the run, which still has to report
+    its end to the server; a kill -9 of the run is noticed by the watchdog.
+    """
+
+    def _run_uvicorn_command(self) -> subprocess.Popen[bytes]:
+        settings = get_settings_context().settings.to_environment_variables(exclude_unset=True)
+        marks = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        application = ["--app-dir", str(Path(prefect.__file__).parent.parent), "--factory"]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", *application, "prefect.server.api.server:create_app"]
+            + ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "error", "--lifespan", "on"],
+            env={**os.environ, **marks, **settings},
+            start_new_session=True,
+        )
+        _watch(server.pid)
+        return server
 
 
 def _watch(pid: int) -> None:

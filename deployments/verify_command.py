@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from deployments.console import ExitCode, err, out
 from pressrun.collection import WriterClaim
@@ -44,7 +45,7 @@ def verify(
     found = verification.verify(store)
     if repair and not found.is_sound:
         for flaw in found.flaws[:_MOST_FLAWS]:
-            err.print(f"  mending {flaw.kind} {flaw.name}: {flaw.detail}", highlight=False, soft_wrap=True)
+            err.print(Text(f"  mending {flaw.kind} {flaw.name}: {flaw.detail}"), soft_wrap=True)
         with _sole_writer(store):
             verification.mend(store, found)
         found = verification.verify(store)
@@ -76,6 +77,6 @@ def _show(found: Verification, as_json: bool) -> None:
         return
     out.print(f"[bold red]{len(found.flaws)} flaws[/]: {line}", highlight=False)
     for flaw in found.flaws[:_MOST_FLAWS]:
-        out.print(f"  {flaw.kind} {flaw.name}: {flaw.detail}", highlight=False, soft_wrap=True)
+        out.print(Text(f"  {flaw.kind} {flaw.name}: {flaw.detail}"), soft_wrap=True)
     if len(found.flaws) > _MOST_FLAWS:
         out.print(f"  ... and {len(found.flaws) - _MOST_FLAWS} more; --json lists them all")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from prefect.deployments import run_deployment
 
+from deployments.serve import schedules, switch_on
 from pressrun import layout, manifest
 from pressrun.location import Location
 from pressrun.storage import Store
@@ -50,6 +51,19 @@ def test_prefect_yaml_registers_each_of_its_deployments(served: Served) -> None:
     assert found[0]["parameters"] == wanted[0]["parameters"]
     assert [schedule["active"] for schedule in found[0]["schedules"]] == [False]
     assert found[0]["work_pool_name"] == "pressrun"
+
+
+def test_a_schedule_that_was_switched_on_is_on_again_after_deploying(served: Served) -> None:
+    with httpx.Client(base_url=f"{served.url}/api", trust_env=False) as api:
+        (schedule,) = schedules(api)
+        path = f"/deployments/{schedule['deployment_id']}/schedules/{schedule['id']}"
+        try:
+            switch_on(api, {"another"})
+            assert [one["active"] for one in schedules(api)] == [False]
+            switch_on(api, {"nightly"})
+            assert [one["active"] for one in schedules(api)] == [True]
+        finally:
+            api.patch(path, json={"active": False}).raise_for_status()
 
 
 def test_prefect_yaml_names_no_folder_of_a_machine() -> None:
