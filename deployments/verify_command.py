@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from deployments.console import ExitCode, err, out
-from pressrun.collection import WriterClaim
+from pressrun.collection import WriterClaim, read_identity
 from pressrun.location import Location
 from pressrun.storage import Store
 
@@ -42,15 +42,23 @@ def verify(
     from pressrun import verification
 
     store = Store(Location(collection))
-    found = verification.verify(store)
-    if repair and not found.is_sound:
-        for flaw in found.flaws[:_MOST_FLAWS]:
-            err.print(Text(f"  mending {flaw.kind} {flaw.name}: {flaw.detail}"), soft_wrap=True)
-        with _sole_writer(store):
-            verification.mend(store, found)
-        found = verification.verify(store)
+    found = _repaired(store) if repair else verification.verify(store)
     _show(found, as_json)
     return ExitCode.DONE if found.is_sound else ExitCode.UNSOUND
+
+
+def _repaired(store: Store) -> Verification:
+    from pressrun import verification
+
+    read_identity(store)  # nothing is claimed where there is no collection
+    with _sole_writer(store):
+        found = verification.verify(store)
+        if found.is_sound:
+            return found
+        for flaw in found.flaws[:_MOST_FLAWS]:
+            err.print(Text(f"  mending {flaw.kind} {flaw.name}: {flaw.detail}"), soft_wrap=True)
+        verification.mend(store, found)
+        return verification.verify(store)
 
 
 @contextmanager

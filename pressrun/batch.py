@@ -36,6 +36,11 @@ class Batch:
         """Return the number of pictures asked for, padding left out."""
         return int(self.requests.num_rows)
 
+    def __reduce__(self) -> tuple[type[Batch], tuple[str, pa.Table, int]]:
+        """Return what travels to another process: the batch's own rows, where a pickled slice takes its whole table."""
+        rows = self.requests.take(pa.array(range(len(self)), pa.int64()))
+        return Batch, (self.batch_id, rows, self.size)
+
     def column(self, name: str) -> list[object]:
         """Return one request field of every picture, in batch order."""
         values: list[object] = self.requests.column(name).to_pylist()

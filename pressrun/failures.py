@@ -76,8 +76,11 @@ def write_failures(store: Store, part_id: str, requests: pa.Table, failures: Seq
     """
     if not failures:
         return
-    reasons = pa.Table.from_pylist([asdict(failure) | {"run_id": run_id} for failure in failures])
-    rows = requests.join(reasons, "image_id", join_type="inner").select(FAILURE_SCHEMA.names).cast(FAILURE_SCHEMA)
+    last = {failure.image_id: asdict(failure) | {"run_id": run_id} for failure in failures}
+    reasons = pa.Table.from_pylist(list(last.values()))
+    joined = requests.join(reasons, "image_id", join_type="inner")
+    ordered = joined.sort_by([("row", "ascending"), ("image_number", "ascending")])
+    rows = ordered.select(FAILURE_SCHEMA.names).cast(FAILURE_SCHEMA)
     store.write(layout.failures(part_id), manifest.to_parquet(rows))
 
 

@@ -108,7 +108,8 @@ class Ledger:
             self.broken_stage = name
             raise
         else:
-            self.broken_stage = ""
+            if self.broken_stage == name:  # it was tried again; the tear-down after a broken stage mends nothing
+                self.broken_stage = ""
         finally:
             with self._lock:
                 self.stages[name] = self.stages.get(name, 0.0) + self.clock() - started
@@ -135,8 +136,8 @@ class Ledger:
         with self._lock:
             self._done.update(image_ids)
             self.failures.update({failure.image_id: failure for failure in failures})
-            for image_id in image_ids:
-                self.failures.pop(image_id, None)
+            for image_id in self._done & self.failures.keys():
+                del self.failures[image_id]
             self.render_s += times_s[0]
             self.publish_s += times_s[1]
             self.points.append((self.clock() - (self.generating_since or 0.0), len(self._done)))

@@ -45,11 +45,16 @@ class Location:
 
     def __str__(self) -> str:
         """Return the URL without user names, passwords or query strings."""
-        if "://" not in self.url:
-            return self.url
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return "::".join(_shown(link) for link in self.url.split("::"))
 
     def __repr__(self) -> str:
         """Return a representation that holds no secret."""
         return f"Location({str(self)!r})"
+
+
+def _shown(url: str) -> str:
+    """Return one link of a chained URL without its secrets."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,7 +64,7 @@ def to_parquet(table: pa.Table) -> bytes:
 
 def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Return a receipt or part, whole or in some columns."""
-    if store.is_local:  # a mapped file is read only where the columns stand
+    if store.is_local:  # a file on disk is read only where the columns stand
         return pq.read_table(store.path(name), columns=columns, partitioning=None, memory_map=False)
     return pq.read_table(io.BytesIO(store.read(name)), columns=columns)
 
@@ -95,9 +96,10 @@ def write_part(store: Store, rows: pa.Table) -> str:
 
 def held_ids(store: Store) -> pa.ChunkedArray:
     """Return the ids of every image that a part or a receipt names; an id can stand twice."""
-    names = [*part_names(store), *receipt_names(store)]
-    chunks = [read_table(store, name, ["image_id"]).column("image_id") for name in names]
-    return pa.chunked_array([c for chunk in chunks for c in chunk.chunks], type=pa.string())
+    receipts = _read_receipts(store, ["image_id"])  # first: see `_read_receipts`
+    parts = [read_table(store, name, ["image_id"]) for name in part_names(store)]
+    chunks = [chunk for table in (*parts, *receipts) for chunk in table.column("image_id").chunks]
+    return pa.chunked_array(chunks, type=pa.string())
 
 
 def read_rows(store: Store, columns: Sequence[str] | None = None) -> pa.Table:
@@ -116,21 +118,38 @@ def read_rows(store: Store, columns: Sequence[str] | None = None) -> pa.Table:
         One row an image, parts before receipts; an empty table without columns for an empty collection.
     """
     wanted = None if columns is None else list(dict.fromkeys(["image_id", *columns]))
-    names = [*part_names(store), *receipt_names(store)]
-    if not names:
+    receipts = _read_receipts(store, wanted)  # first: see `_read_receipts`
+    tables = [*(read_table(store, name, wanted) for name in part_names(store)), *receipts]
+    if not tables:
         return pa.table({})
-    rows = first_of_each(pa.concat_tables([read_table(store, name, wanted) for name in names]))
+    rows = first_of_each(pa.concat_tables(tables))
     return rows if columns is None else rows.select(list(columns))
 
 
 def find_rows(store: Store, image_ids: Iterable[str], columns: Sequence[str]) -> pa.Table:
     """Return the rows of some images, those that exist; parts are read one at a time."""
     wanted = pa.array(sorted(image_ids), pa.string())
-    found = []
-    for name in [*part_names(store), *receipt_names(store)]:
-        rows = read_table(store, name, list(dict.fromkeys(["image_id", *columns])))
-        found.append(rows.filter(pc.is_in(rows.column("image_id"), value_set=wanted)))
+    read = list(dict.fromkeys(["image_id", *columns]))
+
+    def choose(rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.is_in(rows.column("image_id"), value_set=wanted))
+
+    receipts = [choose(rows) for rows in _read_receipts(store, read)]  # first: see `_read_receipts`
+    found = [*(choose(read_table(store, name, read)) for name in part_names(store)), *receipts]
     return first_of_each(pa.concat_tables(found)).select(list(columns)) if found else pa.table({})
+
+
+def _read_receipts(store: Store, columns: Sequence[str] | None) -> list[pa.Table]:
+    """Return the receipts that are there, to be read before the parts are listed.
+
+    A run may be compacting meanwhile. A receipt goes only after its rows are in a part, so whoever reads in this order
+    misses no row; the other order loses what moves in between.
+    """
+    found = []
+    for name in receipt_names(store):
+        with suppress(FileNotFoundError):
+            found.append(read_table(store, name, columns))
+    return found
 
 
 def compact_leftovers(store: Store) -> int:

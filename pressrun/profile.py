@@ -151,5 +151,5 @@ def _read(store: Store, name: str) -> Profile | None:
         record = json.loads(store.read(name))
         timings = tuple(Timing(**timing) for timing in record.pop("timings"))
         return Profile(timings=timings, **record)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pressrun import layout, manifest
 from pressrun.collection import Identity, WriterClaim, check_location, join_collection
+from pressrun.errors import CollectionBusy
 from pressrun.job import Job
 from pressrun.ledger import Ledger
 from pressrun.location import Location
@@ -83,10 +84,21 @@ class Run:
         """Write one of the run's own JSON records."""
         self.store.write(layout.run(self.run_id, name), json.dumps(record, indent=2, default=str).encode())
 
+    def check_claim(self) -> None:
+        """Raise CollectionBusy when another run took the collection over, because this one seemed dead."""
+        if self._claim.is_lost:
+            raise CollectionBusy(
+                f"Run {self.run_id} gave no sign of life for too long, and another run took {self.store.location} over; "
+                "what was finished is kept, run the job again when the other has ended."
+            )
+
     def close(self) -> None:
         """Remove temporary objects and give the collection free; closing again does nothing."""
-        self.store.sweep()
-        self._claim.release()
+        try:
+            if not self._claim.is_lost:  # else the temporary objects are another run's
+                self.store.sweep()
+        finally:
+            self._claim.release()
 
     def __repr__(self) -> str:
         """Return the run's id and size; never its options."""

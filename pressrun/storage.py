@@ -10,7 +10,8 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +40,9 @@ class Store:
 
     @cached_property
     def _opened(self) -> tuple[AbstractFileSystem, str]:
-        return self.location.open_filesystem()
+        # A remembered listing would hide what other processes write meanwhile: claims, receipts.
+        options = dict(self.location.options) | {"use_listings_cache": False}
+        return Location(self.location.url, options).open_filesystem()
 
     @property
     def filesystem(self) -> AbstractFileSystem:
@@ -73,7 +76,10 @@ class Store:
         self._rename_into_place(name, data, os.replace)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write an object only if the name is free, and return whether it was."""
+        """Write an object only if the name is free, and return whether it was.
+
+        After a lost answer from a remote store the answer can be False for the caller's own object.
+        """
         if not self.is_local:
             return self._create_remote(name, data)
         try:
@@ -89,33 +95,44 @@ class Store:
 
     def names(self, folder: str, ending: str = "") -> list[str]:
         """Return the names of the objects directly in `folder`, sorted; empty when there is no such folder."""
+        return [name for name in self._entries(folder, "file") if name.endswith(ending)]
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly in `folder`, sorted; empty when there is no such folder."""
+        return self._entries(folder, "directory")
+
+    def walk(self, folder: str) -> Iterable[tuple[str, int]]:
+        """Yield (name, size in bytes) of every object at any depth below `folder`."""
+        self.filesystem.invalidate_cache()
+        found = _retried(lambda: self.filesystem.find(self.path(folder), detail=True))
+        for path, entry in found.items():
+            if name := self._name(path):  # some stores mark a folder by an object of its own name
+                yield name, int(entry["size"])
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; names that are gone already are not an error."""
+        for name in names:
+            try:
+                _retried(partial(self.filesystem.rm_file, self.path(name)))
+            except FileNotFoundError:
+                continue
+
+    def sweep(self) -> None:
+        """Remove what killed writers left under temporary names; only the single writer of a store may call this."""
+        self.delete([name for name, _ in self.walk(TEMPORARY)])
+        if self.is_local:
+            with suppress(OSError):  # never made, or in use again already
+                os.rmdir(self.path(TEMPORARY))
+
+    def _entries(self, folder: str, kind: str) -> list[str]:
         path = self.path(folder)
         self.filesystem.invalidate_cache(path)
         try:
             entries = _retried(lambda: self.filesystem.ls(path, detail=True))
         except FileNotFoundError:
             return []
-        found = (self._name(entry["name"]) for entry in entries if entry["type"] == "file")
-        return sorted(name for name in found if name.endswith(ending))
-
-    def walk(self, folder: str) -> Iterable[tuple[str, int]]:
-        """Yield (name, size in bytes) of every object at any depth below `folder`."""
-        self.filesystem.invalidate_cache()
-        for path, entry in self.filesystem.find(self.path(folder), detail=True).items():
-            yield self._name(path), int(entry["size"])
-
-    def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; names that are gone already are not an error."""
-        for name in names:
-            try:
-                self.filesystem.rm_file(self.path(name))
-            except FileNotFoundError:
-                continue
-
-    def sweep(self) -> None:
-        """Remove what killed writers left under temporary names; only the single writer of a store may call this."""
-        if self.is_local and self.filesystem.exists(self.path(TEMPORARY)):
-            self.filesystem.rm(self.path(TEMPORARY), recursive=True)
+        names = (self._name(entry["name"]) for entry in entries if entry["type"] == kind)
+        return sorted(name for name in names if name)
 
     def _name(self, path: str) -> str:
         return path[len(self.root) + 1 :]
@@ -136,7 +153,7 @@ class Store:
 
     def _create_remote(self, name: str, data: bytes) -> bool:
         try:
-            self.filesystem.pipe_file(self.path(name), data, mode="create")
+            _retried(lambda: self.filesystem.pipe_file(self.path(name), data, mode="create"))
         except FileExistsError:
             return False
         return True

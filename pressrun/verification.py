@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 
 from pressrun import layout, manifest
 from pressrun.collection import Identity, read_identity
+from pressrun.errors import InvalidCollection
 from pressrun.index.generations import commit_index, current_index, load_index
+from pressrun.index.vectors import Index
 from pressrun.request import first_of_each
 from pressrun.storage import TEMPORARY, Store
 
@@ -85,7 +87,7 @@ def verify(store: Store) -> Verification:
     Raises
     ------
     InvalidCollection
-        When there is no collection, or its index cannot be read.
+        When there is no collection.
     """
     identity = read_identity(store)
     found = Verification()
@@ -113,10 +115,12 @@ def mend(store: Store, found: Verification) -> None:
         What `verify` found in it.
     """
     lost = {flaw.name for flaw in found.flaws if flaw.kind in ("missing", "changed")}
-    if lost or any(flaw.kind == "twice" for flaw in found.flaws):
+    manifest.compact_leftovers(store)  # first: a lost image's row may be in a receipt
+    if lost or "twice" in found.counts():
         _rewrite_parts(store, lost)
-    manifest.compact_leftovers(store)
-    store.delete(flaw.name for flaw in found.flaws if flaw.kind in ("orphan", "changed"))
+    named = set(manifest.read_rows(store, ["path"]).to_pydict().get("path", []))  # a run may have ended after the look
+    unwanted = {flaw.name for flaw in found.flaws if flaw.kind in ("orphan", "changed")}
+    store.delete(sorted(unwanted - named))
     store.sweep()
     _mend_index(store, read_identity(store))
 
@@ -175,24 +179,36 @@ def _check_orphans(store: Store, rows: pa.Table, found: Verification) -> None:
 
 
 def _check_index(store: Store, rows: pa.Table, found: Verification) -> None:
-    meta = current_index(store)
-    if meta is None:
+    try:
+        index = _read_index(store)
+    except InvalidCollection as damage:
+        found.flaws.append(Flaw("index", layout.INDEX, str(damage)))
+        return
+    if index is None:
         if rows.num_rows:
             found.flaws.append(Flaw("index", layout.INDEX, f"no index, {rows.num_rows} images wanted"))
         return
-    index, _ = load_index(store, meta)
     found.indexed = index.rows
     ids, wanted = index.ids, rows.column("image_id")
     missing = pc.sum(pc.invert(pc.is_in(wanted, value_set=ids.combine_chunks()))).as_py() or 0
     surplus = pc.sum(pc.invert(pc.is_in(ids, value_set=wanted.combine_chunks()))).as_py() or 0
     if missing or surplus:
         detail = f"{missing} images of the manifest are not in it, {surplus} of its images are not in the manifest"
-        found.flaws.append(Flaw("index", f"{layout.INDEX}/{meta.generation}", detail))
+        found.flaws.append(Flaw("index", layout.INDEX, detail))
+
+
+def _read_index(store: Store) -> Index | None:
+    try:
+        meta = current_index(store)
+        return load_index(store, meta)[0] if meta is not None else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidCollection(f"The index's records cannot be read: {error!r}; mending builds it anew.") from error
 
 
 def _rewrite_parts(store: Store, lost_paths: set[str]) -> None:
     """Write every part that holds a lost or doubled row anew without it, the new part before the old one goes."""
     seen: set[str] = set()
+    good, stale = set(), set()
     for name in manifest.part_names(store):
         rows = manifest.read_table(store, name)
         ids, paths = rows.column("image_id").to_pylist(), rows.column("path").to_pylist()
@@ -203,12 +219,21 @@ def _rewrite_parts(store: Store, lost_paths: set[str]) -> None:
         ]
         seen.update(ids)
         if len(kept) == rows.num_rows:
+            good.add(name)
             continue
-        rewritten = manifest.write_part(store, rows.take(kept)) if kept else ""
-        if rewritten != name:
-            store.delete([name])
+        stale.add(name)
+        if kept:
+            good.add(manifest.write_part(store, rows.take(kept)))  # can be the name of a part that comes later
+    store.delete(sorted(stale - good))
 
 
 def _mend_index(store: Store, identity: Identity) -> None:
+    try:
+        _read_index(store)
+        is_of_use = bool(manifest.part_names(store))
+    except InvalidCollection:
+        is_of_use = False
+    if not is_of_use:
+        store.delete([name for name, _ in store.walk(layout.INDEX)])
     if identity.embedding_size:
         commit_index(store, identity.embedding_size, identity.embedder)

@@ -8,6 +8,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.tasks import exponential_backoff
 
 from pressrun.ledger import Counts
+from pressrun.manifest import compact_leftovers
 from pressrun.plan import Shard, cut_shards
 from pressrun.progress import listening
 from pressrun.run import Run
@@ -48,6 +49,7 @@ def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) ->
         run.ledger.start_generating()
         if shards:
             _generate_all(run, shards, speed, open_window(fleet, order, run.ledger.workers))
+            compact_leftovers(run.store)  # of a shard's attempt that could not write its part
     counts = run.ledger.counts
     log_line(f"{counts.done} images done, {counts.failed} failed, of {counts.total}")
     return counts

@@ -33,6 +33,8 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
 
     Raises
     ------
+    CollectionBusy
+        When another run took the collection over.
     RunCancelled, StageFailed
         As `Window.receipts`; what finished before stays committed.
     """
@@ -42,6 +44,7 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
     try:
         for receipt in window.receipts(cut_batches(_missing(run, requests), speed.batch_sizes)):
             _enter(run, receipt)
+            run.check_claim()
             receipts.append((receipt.batch_id, receipt.rows))
             letters.extend(receipt.failures)
     finally:

@@ -1,14 +1,15 @@
 """The Dask task: one batch in, committed pictures out.
 
-Knows nothing of the other batches. Safe to run twice: a batch with a receipt is answered from it.
+Knows nothing of the other batches. Safe to run twice: what has a receipt is answered from it.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from distributed import get_worker
 
 from pressrun import layout, manifest
@@ -93,17 +94,18 @@ def worker_name() -> str:
 def _print(batch: Batch, order: PrintOrder) -> Receipt:
     store = Store(order.collection)
     worker = worker_name()
-    committed = _committed(store, batch.batch_id)
-    if committed is not None:
+    committed = _committed(store, batch, order.embedding_size)
+    missing = _without(batch, committed)
+    if not len(missing):
         return Receipt(batch.batch_id, committed, (), worker)
     with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes) as renderer:
         started = time.perf_counter()
-        rescue = render_all(renderer, batch)
+        rescue = render_all(renderer, missing)
         render_s = time.perf_counter() - started
         provenance = renderer.provenance()
     # Out of the device lock: the next batch renders while this one is published.
     imprint = Imprint(order.facts.name, order.facts.revision, order.run_id, worker, provenance)
-    return _commit(store, batch, rescue, _Sitting(order, imprint, render_s))
+    return _commit(store, missing, rescue, _Sitting(order, imprint, render_s, committed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,20 @@ class _Sitting:
     order: PrintOrder
     imprint: Imprint
     render_s: float
+    committed: pa.Table
 
 
-def _committed(store: Store, batch_id: str) -> pa.Table | None:
-    name = layout.receipt(batch_id)
-    return manifest.read_table(store, name) if store.exists(name) else None
+def _committed(store: Store, batch: Batch, embedding_size: int) -> pa.Table:
+    """Return the rows that an earlier turn at this batch has committed; its dead letters may have been lost with it."""
+    try:
+        return manifest.read_table(store, layout.receipt(batch.batch_id))
+    except FileNotFoundError:
+        return manifest.manifest_schema(embedding_size).empty_table()
+
+
+def _without(batch: Batch, committed: pa.Table) -> Batch:
+    held = pc.is_in(batch.requests.column("image_id"), value_set=committed.column("image_id").combine_chunks())
+    return replace(batch, requests=batch.requests.filter(pc.invert(held)))
 
 
 def _commit(store: Store, batch: Batch, rescue: Rescue, sitting: _Sitting) -> Receipt:
@@ -124,8 +135,8 @@ def _commit(store: Store, batch: Batch, rescue: Rescue, sitting: _Sitting) -> Re
     embed: Embed | None = embedder.embed_images if embedder else None
     image_s = sitting.render_s / len(batch)
     tables = [publish(store, piece, sitting.imprint, image_s, embed) for piece in rescue.rendered]
-    rows = pa.concat_tables(tables) if tables else manifest.manifest_schema(sitting.order.embedding_size).empty_table()
-    if rows.num_rows:
+    rows = pa.concat_tables([sitting.committed, *tables])
+    if tables:
         manifest.write_receipt(store, batch.batch_id, rows)
     return Receipt(
         batch.batch_id,

@@ -6,12 +6,14 @@ Knows nothing of where pictures go. One bad request costs one failure, never its
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 
 from pressrun.batch import Batch
-from pressrun.errors import RunCancelled
+from pressrun.errors import RunCancelled, StageFailed
 from pressrun.failures import Failure
 from workers.engines.renderer import OutOfMemory, Pixels, Renderer
 
@@ -76,43 +78,57 @@ def render_all(renderer: Renderer, batch: Batch) -> Rescue:
     ------
     RunCancelled
         When the run was cancelled meanwhile.
+    StageFailed
+        When the engine returned something else than the pictures asked for.
     """
     rescue = Rescue()
+    attempts: Counter[str] = Counter()  # of requests that were tried by themselves
     pieces = [batch]
     while pieces:
         piece = pieces.pop(0)
         try:
-            rescue.rendered.append(Rendered(piece.requests, renderer.render(piece), piece.size))
+            pixels = renderer.render(piece)
         except RunCancelled:
             raise
         except OutOfMemory as error:
-            if piece.size == 1:
-                rescue.failures.append(_dead_letter(piece, error, 1))
-                continue
-            rescue.halvings += 1
-            logger.warning("batch %s: no memory for %d pictures at once, halving", batch.batch_id, piece.size)
-            pieces[:0] = _split(piece, (piece.size + 1) // 2, piece.size // 2 or 1)
+            pieces[:0] = _halved(piece, error, rescue)
         except Exception as error:
-            if len(piece) == 1:
-                _try_alone(renderer, piece, error, rescue)
-                continue
-            logger.warning("batch %s: %d pictures failed together (%s), bisecting", batch.batch_id, len(piece), error)
-            # The size stays, so that the innocent halves are padded to the same pictures as before.
-            pieces[:0] = _split(piece, (len(piece) + 1) // 2, piece.size)
+            pieces[:0] = _bisected(piece, error, attempts, rescue)
+        else:
+            rescue.rendered.append(Rendered(piece.requests, _checked(pixels, piece), piece.size))
     return rescue
 
 
-def _try_alone(renderer: Renderer, piece: Batch, error: Exception, rescue: Rescue) -> None:
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            rescue.rendered.append(Rendered(piece.requests, renderer.render(piece), piece.size))
-        except RunCancelled:
-            raise
-        except Exception as again:
-            error = again
-        else:
-            return
+def _halved(piece: Batch, error: OutOfMemory, rescue: Rescue) -> list[Batch]:
+    if piece.size == 1:
+        rescue.failures.append(_dead_letter(piece, error, 1))
+        return []
+    rescue.halvings += 1
+    logger.warning("batch %s: no memory for %d pictures at once, halving", piece.batch_id, piece.size)
+    return _split(piece, piece.size // 2, piece.size // 2)
+
+
+def _bisected(piece: Batch, error: Exception, attempts: Counter[str], rescue: Rescue) -> list[Batch]:
+    if len(piece) > 1:
+        logger.warning("batch %s: %d pictures failed together (%s), bisecting", piece.batch_id, len(piece), error)
+        # The size stays, so that the innocent halves are padded to the same pictures as before.
+        return _split(piece, (len(piece) + 1) // 2, piece.size)
+    image_id = str(piece.shared("image_id"))
+    attempts[image_id] += 1
+    if attempts[image_id] < _ATTEMPTS:
+        return [piece]
     rescue.failures.append(_dead_letter(piece, error, _ATTEMPTS))
+    return []
+
+
+def _checked(pixels: Pixels, piece: Batch) -> Pixels:
+    wanted = (len(piece), piece.shared("height_px"), piece.shared("width_px"), 3)
+    if pixels.shape != wanted or pixels.dtype != np.uint8:
+        raise StageFailed(
+            f"The engine returned {pixels.dtype} pictures of shape {pixels.shape} for batch {piece.batch_id}, which "
+            f"asks for uint8 of shape {wanted}; the engine has to be mended."
+        )
+    return pixels
 
 
 def _split(piece: Batch, rows: int, size: int) -> list[Batch]:

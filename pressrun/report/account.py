@@ -6,7 +6,8 @@ Knows nothing of clusters; reads the ledger and the collection.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from pressrun import layout, manifest
+from pressrun.errors import InvalidCollection
 from pressrun.failures import read_failures
 from pressrun.report.contact_sheet import MOST_TILES, Tile, choose_evenly, draw_contact_sheet
 from pressrun.report.facts import (
@@ -28,11 +30,13 @@ from pressrun.report.facts import (
     ThroughputPoint,
 )
 from pressrun.report.page import write_report
-from pressrun.report.thumbnail import thumbnail
+from pressrun.report.thumbnail import open_picture, thumbnail
 from pressrun.run import Run
 from pressrun.storage import Store
 from pressrun.summary import Outcome, RunSummary
 
+logger = logging.getLogger(__name__)
+_Sample = tuple[dict[str, Any], bytes]  # a manifest row and its picture's file
 _SAMPLES = 24
 _MOST_FAILURES = 100
 _PARTS_LOOKED_AT = 12  # enough for variety; a large collection is never read whole for a picture of it
@@ -56,18 +60,18 @@ def write_account(run: Run, summary: RunSummary) -> ReportFacts:
     ReportFacts
         What the report tells.
     """
-    rows = _sample_rows(run.store)
-    facts = _facts(run, summary, rows)
+    samples = _with_files(run.store, _sample_rows(run.store))
+    facts = _facts(run, summary, samples)
     run.store.write(layout.run(run.run_id, "report.json"), facts.to_json())
     page = write_report(facts).encode()
     run.store.write(layout.run(run.run_id, layout.REPORT), page)
     run.store.write(layout.REPORT, page)
-    if rows:
-        run.store.write(layout.CONTACT_SHEET, _contact_sheet(run, rows))
+    if samples:
+        run.store.write(layout.CONTACT_SHEET, _contact_sheet(run, samples))
     return facts
 
 
-def _facts(run: Run, summary: RunSummary, rows: Sequence[dict[str, Any]]) -> ReportFacts:
+def _facts(run: Run, summary: RunSummary, samples: Sequence[_Sample]) -> ReportFacts:
     finished = datetime.now(UTC)
     ledger = run.ledger
     return ReportFacts(
@@ -92,7 +96,7 @@ def _facts(run: Run, summary: RunSummary, rows: Sequence[dict[str, Any]]) -> Rep
         throughput=_throughput(ledger.points, ledger.workers),
         batch_speeds=_batch_speeds(run),
         failures=_failures(run),
-        samples=_pictures(run.store, [(rows[at], None) for at in choose_evenly(len(rows), _SAMPLES)]),
+        samples=tuple(_picture(*samples[at]) for at in choose_evenly(len(samples), _SAMPLES)),
         searches=_searches(run),
         versions=_versions() | {name: str(value) for name, value in ledger.provenance.items()},
         settings=_settings(run),
@@ -142,25 +146,21 @@ def _searches(run: Run) -> tuple[SearchExample, ...]:
         return ()
     prompts = manifest.find_rows(run.store, found, ["image_id", "path", "prompt"])
     rows = {row["image_id"]: row for row in prompts.to_pylist()}
-    return tuple(
-        SearchExample(query, _pictures(run.store, [(rows[image_id], score) for image_id, score in hits]))
-        for query, hits in run.ledger.searches.items()
-    )
+    return tuple(SearchExample(query, _hits(run.store, rows, hits)) for query, hits in run.ledger.searches.items())
 
 
-def _pictures(store: Store, rows: Sequence[tuple[dict[str, Any], float | None]]) -> tuple[Picture, ...]:
-    files = _read_all(store, [row["path"] for row, _ in rows])
-    return tuple(
-        Picture(row["image_id"], row["prompt"], thumbnail(data), score)
-        for (row, score), data in zip(rows, files, strict=True)
-    )
+def _hits(store: Store, rows: Mapping[str, dict[str, Any]], hits: Sequence[tuple[str, float]]) -> tuple[Picture, ...]:
+    scores = dict(hits)
+    found = _with_files(store, [rows[image_id] for image_id in scores if image_id in rows])
+    return tuple(_picture(row, data, scores[row["image_id"]]) for row, data in found)
 
 
-def _contact_sheet(run: Run, rows: Sequence[dict[str, Any]]) -> bytes:
-    tiles = [
-        Tile(data, row["prompt"])
-        for row, data in zip(rows, _read_all(run.store, [row["path"] for row in rows]), strict=True)
-    ]
+def _picture(row: dict[str, Any], data: bytes, score: float | None = None) -> Picture:
+    return Picture(row["image_id"], row["prompt"], thumbnail(data), score)
+
+
+def _contact_sheet(run: Run, samples: Sequence[_Sample]) -> bytes:
+    tiles = [Tile(data, row["prompt"]) for row, data in samples]
     title = run.store.root.rpartition("/")[2] or str(run.store.location)
     held = run.plan.held + run.ledger.counts.done
     return draw_contact_sheet(tiles, title, f"{len(tiles)} of {held} images of the job, drawn by {run.facts.name}")
@@ -178,9 +178,21 @@ def _sample_rows(store: Store) -> list[dict[str, Any]]:
     return chosen
 
 
-def _read_all(store: Store, names: Iterable[str]) -> list[bytes]:
+def _with_files(store: Store, rows: Sequence[dict[str, Any]]) -> list[_Sample]:
+    """Return the rows with their files, but for those that are gone or damaged: they must not cost the report."""
     with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
-        return list(threads.map(store.read, names))
+        files = threads.map(lambda row: _read_picture(store, row["path"]), rows)
+        return [(row, data) for row, data in zip(rows, files, strict=True) if data is not None]
+
+
+def _read_picture(store: Store, path: str) -> bytes | None:
+    try:
+        data = store.read(path)
+        open_picture(data, path)
+    except (FileNotFoundError, InvalidCollection) as error:
+        logger.warning("left out of the report: %s", error)
+        return None
+    return data
 
 
 def _versions() -> dict[str, str]:
@@ -198,4 +210,5 @@ def _settings(run: Run) -> dict[str, str]:
         "batch size": job.batch_size or "measured",
         "shard images": job.shard_images,
     }
-    return {name: str(value) for name, value in (plain | asdict(job.defaults)).items()}
+    asked = plain | {name: value for name, value in asdict(job.defaults).items() if value not in (None, "")}
+    return {name.replace("_", " "): str(value) for name, value in asked.items()}

@@ -1,0 +1,145 @@
+"""Builds small collections by hand, looks at all of their bytes, and kills writers between two writes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from pressrun import layout, manifest
+from pressrun.collection import Identity, join_collection
+from pressrun.index.generations import commit_index
+from pressrun.location import Location
+from pressrun.plan import name_images
+from pressrun.request import REQUEST_SCHEMA
+from pressrun.storage import Store
+
+REVISION = "c0ffee" * 5
+EMBEDDER = "decade" * 5
+DIMENSION = 4
+DEFAULTS: dict[str, Any] = {
+    "image_id": "",
+    "image_number": 0,
+    "user_id": None,
+    "negative_prompt": "",
+    "seed": 1,
+    "width_px": 8,
+    "height_px": 8,
+    "steps": 2,
+    "guidance_scale": 3.0,
+    "scheduler": "default",
+    "adapters": "",
+    "extra": "{}",
+}
+
+
+def make_requests(prompts: Iterable[str], **fields: Any) -> pa.Table:
+    """Return named requests; `fields` are values for every request, or lists with one each."""
+    texts = list(prompts)
+    columns = {
+        name: value if isinstance(value, list) else [value] * len(texts) for name, value in (DEFAULTS | fields).items()
+    }
+    columns |= {"prompt": texts, "row": list(range(1, len(texts) + 1))}
+    return name_images(pa.table(columns, schema=REQUEST_SCHEMA), REVISION)
+
+
+def stars(count: int, first: int = 0) -> pa.Table:
+    return make_requests([f"star {number}" for number in range(first, first + count)])
+
+
+def png(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade % 256, 80, 160)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def put_images(store: Store, requests: pa.Table, dimension: int = DIMENSION, run_id: str = "run-1") -> pa.Table:
+    """Write a picture for every request and return their rows; nothing is committed yet."""
+    rows = []
+    for number, request in enumerate(requests.to_pylist()):
+        data = png(number)
+        path = layout.image(request["image_id"])
+        store.write(path, data)
+        vector = np.random.default_rng(number).normal(size=dimension)
+        rows.append(
+            request
+            | {
+                "path": path,
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "size_bytes": len(data),
+                "model_name": "small",
+                "model_revision": REVISION,
+                "batch_size": 2,
+                "provenance": "{}",
+                "seconds": 0.1,
+                "worker": "w",
+                "run_id": run_id,
+                "created_at": datetime(2026, 1, 2, tzinfo=UTC),
+            }
+            | ({"embedding": (vector / np.linalg.norm(vector)).astype(np.float16)} if dimension else {})
+        )
+    return pa.Table.from_pylist(rows, schema=manifest.manifest_schema(dimension))
+
+
+def make_collection(store: Store, count: int = 6, dimension: int = DIMENSION) -> pa.Table:
+    """Write a sound collection, index included, and return its rows."""
+    join_collection(store, Identity(EMBEDDER if dimension else "", dimension))
+    rows = put_images(store, stars(count), dimension)
+    manifest.write_part(store, rows.slice(0, count // 2))
+    manifest.write_part(store, rows.slice(count // 2))
+    if dimension:
+        commit_index(store, dimension, EMBEDDER)
+    return rows
+
+
+def snapshot(store: Store) -> dict[str, bytes]:
+    """Return every object of a store."""
+    return {name: store.read(name) for name, _ in store.walk("")}
+
+
+def ids(table: pa.Table) -> list[str]:
+    column: list[str] = table.column("image_id").to_pylist()
+    return column
+
+
+def claim_of(run_id: str, **fields: Any) -> bytes:
+    """Return a writer's claim as it stands in a collection; far from here and long ago unless told."""
+    claim = {"run_id": run_id, "host": "elsewhere", "pid": 1, "process_started": 1.0, "beat": 0.0}
+    return json.dumps(claim | fields).encode()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class DyingStore(Store):
+    """A store whose process is killed just before one of its changes: the first, the second, and so on."""
+
+    def __init__(self, location: Location, lives: int) -> None:
+        super().__init__(location)
+        self._lives = lives
+
+    def _live(self) -> None:
+        if self._lives == 0:
+            raise Killed
+        self._lives -= 1
+
+    def write(self, name: str, data: bytes) -> None:
+        self._live()
+        super().write(name, data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        self._live()
+        return super().create(name, data)
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._live()
+            super().delete([name])

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pressrun.batch import Batch
+from pressrun.plan import (
+    Plan,
+    batch_name,
+    count_batches,
+    cut_batches,
+    cut_shards,
+    plan_requests,
+    shapes,
+)
+from tests.pressrun.small_collection import ids, make_requests, stars
+
+SIZES = {(width, height): width // 8 + height // 8 for width in (8, 16) for height in (8, 16)}
+PLAIN = {"width_px": 8, "height_px": 8, "steps": 1, "guidance_scale": 1.0, "scheduler": "default", "adapters": ""}
+CHANGES = [
+    {},
+    {"width_px": 16},
+    {"height_px": 16},
+    {"steps": 2},
+    {"guidance_scale": 1.5},
+    {"scheduler": "ddim"},
+    {"adapters": "ink:1"},
+]
+FEW = st.lists(
+    st.builds(
+        lambda change, prompt, seed: PLAIN | change | {"prompt": prompt, "seed": seed},
+        st.sampled_from(CHANGES),
+        st.sampled_from("abc"),
+        st.integers(0, 2),
+    ),
+    max_size=40,
+)
+planning = settings(max_examples=40, deadline=None)
+NOTHING = pa.chunked_array([], pa.string())
+
+
+def requests_of(rows: list[dict[str, Any]]) -> pa.Table:
+    columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {"prompt": []}
+    return make_requests(columns.pop("prompt"), **columns)
+
+
+def plan_of(rows: list[dict[str, Any]], held: list[str] | None = None) -> Plan:
+    return plan_requests(requests_of(rows), pa.chunked_array([held or []], pa.string()))
+
+
+def batches_of(plan: Plan) -> list[Batch]:
+    return list(cut_batches(plan.todo, SIZES))
+
+
+@planning
+@given(FEW)
+def test_every_distinct_request_is_in_exactly_one_batch(rows: list[dict[str, Any]]) -> None:
+    plan = plan_of(rows)
+    planned = Counter(image_id for batch in batches_of(plan) for image_id in ids(batch.requests))
+    assert planned == Counter(set(ids(plan.requests)))
+    assert plan.duplicates == len(rows) - len(planned)
+    assert plan.requests.num_rows == len(rows)
+
+
+@planning
+@given(FEW)
+def test_no_batch_mixes_buckets_or_is_over_its_size(rows: list[dict[str, Any]]) -> None:
+    for batch in batches_of(plan_of(rows)):
+        assert batch.size == SIZES[batch.shared("width_px"), batch.shared("height_px")]  # type: ignore[index]
+        assert 1 <= len(batch) <= batch.size
+        for name in PLAIN:
+            assert set(batch.column(name)) == {batch.shared(name)}
+
+
+@planning
+@given(FEW)
+def test_only_the_last_batch_of_a_bucket_is_short(rows: list[dict[str, Any]]) -> None:
+    plan = plan_of(rows)
+    buckets = Counter(tuple(row.values()) for row in plan.todo.select(list(PLAIN)).to_pylist())
+    sizes = {bucket: SIZES[bucket[:2]] for bucket in buckets}
+    wanted = sum(-(-images // sizes[bucket]) for bucket, images in buckets.items())
+    assert count_batches(plan.todo, SIZES) == len(batches_of(plan)) == wanted
+
+
+@planning
+@given(FEW, st.data())
+def test_what_is_held_is_never_planned(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+    wanted = sorted(set(ids(requests_of(rows))))
+    held = data.draw(st.lists(st.sampled_from(wanted), unique=True)) if wanted else []
+    plan = plan_of(rows, [*held, "0" * 32, *held])  # an id that nobody asked for, and ids that stand twice
+    assert set(ids(plan.todo)) == set(wanted) - set(held)
+    assert plan.held == len(held)
+
+
+@planning
+@given(FEW, st.randoms(use_true_random=False))
+def test_the_order_of_the_input_does_not_change_what_is_planned(rows: list[dict[str, Any]], random: Any) -> None:
+    shuffled = random.sample(rows, len(rows))
+    plan, other = plan_of(rows), plan_of(shuffled)
+    assert sorted(ids(plan.todo)) == sorted(ids(other.todo))
+    assert (plan.duplicates, plan.held) == (other.duplicates, other.held)
+    assert [len(batch) for batch in batches_of(plan)] == [len(batch) for batch in batches_of(other)]
+
+
+@planning
+@given(FEW)
+def test_planning_again_gives_the_same_batches_with_the_same_names(rows: list[dict[str, Any]]) -> None:
+    once, again = batches_of(plan_of(rows)), batches_of(plan_of(rows))
+    assert [batch.batch_id for batch in once] == [batch.batch_id for batch in again]
+    assert len({batch.batch_id for batch in once}) == len(once)
+
+
+HEX_IDS = st.lists(st.sampled_from([letter * 32 for letter in "01ab"]), min_size=1, max_size=4)
+
+
+@given(HEX_IDS, HEX_IDS, st.integers(1, 12), st.integers(1, 12))
+def test_batch_names_are_equal_for_equal_pictures_and_size_only(
+    one: list[str], other: list[str], size: int, other_size: int
+) -> None:
+    names = [
+        batch_name(pa.table({"image_id": images}), at_once) for images, at_once in ((one, size), (other, other_size))
+    ]
+    assert (names[0] == names[1]) == ((one, size) == (other, other_size))
+
+
+@given(st.integers(0, 5000), st.integers(1, 700))
+def test_shards_cover_the_plan_exactly(rows: int, shard_images: int) -> None:
+    shards = cut_shards(rows, shard_images)
+    assert [row for shard in shards for row in range(shard.start, shard.stop)] == list(range(rows))
+    assert [shard.number for shard in shards] == list(range(len(shards)))
+    assert all(shard.stop - shard.start == shard_images for shard in shards[:-1])
+
+
+def test_batches_can_be_cut_from_a_shard_that_was_filtered_into_pieces() -> None:
+    todo = plan_requests(stars(10), NOTHING).todo
+    pieces = pa.concat_tables([todo.slice(0, 3), todo.slice(4, 1), todo.slice(6, 4)])
+    batches = list(cut_batches(pieces, {(8, 8): 3}))
+    assert [image_id for batch in batches for image_id in ids(batch.requests)] == ids(pieces)
+    assert [len(batch) for batch in batches] == [3, 3, 2]
+
+
+@planning
+@given(FEW)
+def test_pictures_of_a_bucket_keep_the_order_of_the_prompt_file(rows: list[dict[str, Any]]) -> None:
+    todo = plan_of(rows).todo
+    for bucket in {tuple(row.values()) for row in todo.select(list(PLAIN)).to_pylist()}:
+        at = [row["row"] for row in todo.to_pylist() if tuple(row[name] for name in PLAIN) == bucket]
+        assert at == sorted(at)
+
+
+def test_the_first_of_two_equal_requests_gives_its_row() -> None:
+    requests = make_requests(["a", "b", "a"], user_id=["x", "y", "z"])
+    plan = plan_requests(requests, NOTHING)
+    assert plan.todo.column("row").to_pylist() == [1, 2]
+    assert plan.todo.column("user_id").to_pylist() == ["x", "y"]
+
+
+def test_an_empty_job_is_an_empty_plan() -> None:
+    plan = plan_requests(make_requests([]), NOTHING)
+    assert (plan.todo.num_rows, plan.duplicates, plan.held) == (0, 0, 0)
+    assert batches_of(plan) == []
+    assert cut_shards(0, 10) == []
+
+
+def test_shapes_are_counted_the_most_common_first() -> None:
+    requests = make_requests("abcdef", width_px=[8, 8, 16, 16, 16, 32], height_px=8)
+    assert list(shapes(requests).items()) == [((16, 8), 3), ((8, 8), 2), ((32, 8), 1)]
+
+
+def test_a_batch_travels_without_the_rest_of_its_table() -> None:
+    todo = plan_requests(stars(5000), NOTHING).todo
+    batch = next(cut_batches(todo, {(8, 8): 4}))
+    sent = pickle.dumps(batch)
+    assert len(sent) < 10_000
+    arrived = pickle.loads(sent)
+    assert (arrived.batch_id, arrived.size) == (batch.batch_id, batch.size)
+    assert arrived.requests.equals(batch.requests)

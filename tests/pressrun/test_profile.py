@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pressrun import layout
+from pressrun.job import Job
+from pressrun.location import Location
+from pressrun.profile import (
+    LADDER,
+    Profile,
+    Timing,
+    choose_batch_size,
+    mean_image_s,
+    profile_stores,
+    recall_profile,
+    recall_profiles,
+    remember_profile,
+)
+from pressrun.storage import Store
+from tests.pressrun.small_collection import make_requests
+
+TIMINGS = (Timing(1, 2.0), Timing(2, 1.2), Timing(4, 1.18))
+PROFILE = Profile("m" * 32, "fp32", 64, 48, 20, TIMINGS, 2, "cpu, 2 threads")
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[Store, Store]:
+    return Store(Location(str(tmp_path / "out"))), Store(Location(str(tmp_path / "cache")))
+
+
+def recalled(stores: tuple[Store, ...], profile: Profile) -> Profile | None:
+    return recall_profile(stores, profile.model_revision, profile.dtype, profile.shape, profile.hardware)
+
+
+def timings_of(*seconds: float) -> list[Timing]:
+    return [Timing(size, image_s) for size, image_s in zip(LADDER, seconds, strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ((1.0,), 1),
+        ((1.0, 0.5, 0.25, 0.125, 0.06, 0.03), 32),
+        ((1.0, 0.6, 0.59, 0.58), 2),
+        ((1.0, 1.1, 1.2), 1),
+        ((1.0, 0.96, 0.5), 4),  # a step that did not pay by itself is no end
+        ((1.0, 1.0, 1.0), 1),
+    ],
+)
+def test_the_batch_size_is_the_last_whose_step_paid(seconds: tuple[float, ...], chosen: int) -> None:
+    assert choose_batch_size(timings_of(*seconds)) == chosen
+
+
+@given(st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=6))
+def test_no_size_beats_the_chosen_one_by_more_than_a_step_is_worth(seconds: list[float]) -> None:
+    timings = timings_of(*seconds)
+    chosen = next(timing for timing in timings if timing.batch_size == choose_batch_size(timings))
+    assert all(chosen.image_s < 1.05 * timing.image_s for timing in timings)
+    smaller = [timing for timing in timings if timing.batch_size < chosen.batch_size]
+    assert all(chosen.image_s < timing.image_s for timing in smaller)
+
+
+def test_speed_goes_with_the_number_of_steps() -> None:
+    assert PROFILE.image_s(20) == 1.2
+    assert PROFILE.image_s(50) == pytest.approx(3.0)
+
+
+def test_what_was_measured_is_remembered_for_just_that(stores: tuple[Store, Store]) -> None:
+    remember_profile(stores, PROFILE)
+    assert recalled(stores, PROFILE) == PROFILE
+    for other in (
+        replace(PROFILE, model_revision="n" * 32),
+        replace(PROFILE, dtype="bf16"),
+        replace(PROFILE, width_px=48, height_px=64),
+        replace(PROFILE, hardware="cpu, 4 threads"),
+    ):
+        assert recalled(stores, other) is None
+
+
+def test_the_collections_measurement_comes_before_the_hosts(stores: tuple[Store, Store]) -> None:
+    remember_profile(stores[1:], replace(PROFILE, batch_size=4))
+    assert recalled(stores, PROFILE) == replace(PROFILE, batch_size=4)
+    remember_profile(stores[:1], PROFILE)
+    assert recalled(stores, PROFILE) == PROFILE
+    assert recall_profiles(stores, PROFILE.model_revision, PROFILE.dtype) == {(64, 48): PROFILE}
+
+
+def test_a_forecast_takes_a_measurement_on_any_hardware(stores: tuple[Store, Store]) -> None:
+    wide = replace(PROFILE, width_px=96, hardware="gpu")
+    for profile in (PROFILE, wide, replace(PROFILE, model_revision="n" * 32, width_px=8)):
+        remember_profile(stores, profile)
+    assert recall_profiles(stores, PROFILE.model_revision, "fp32") == {(64, 48): PROFILE, (96, 48): wide}
+    assert recall_profiles(stores, PROFILE.model_revision, "bf16") == {}
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"\xff", b"null", b"7", b'"x"', b"[]", b"{}", b'{"timings": 3}', b'{"timings": [{"a": 1}]}']
+)
+def test_a_record_that_cannot_be_read_counts_as_none(stores: tuple[Store, Store], record: bytes) -> None:
+    remember_profile(stores, PROFILE)
+    (name,) = stores[0].names(layout.PROFILES)
+    stores[0].write(name, record)
+    assert recalled(stores[:1], PROFILE) is None
+    assert recalled(stores, PROFILE) == PROFILE
+    assert recall_profiles(stores, PROFILE.model_revision, "fp32") == {(64, 48): PROFILE}
+
+
+def test_a_record_of_a_later_version_counts_as_none(stores: tuple[Store, Store]) -> None:
+    remember_profile(stores, PROFILE)
+    (name,) = stores[0].names(layout.PROFILES)
+    stores[0].write(name, json.dumps(json.loads(stores[0].read(name)) | {"later": 1}).encode())
+    assert recalled(stores[:1], PROFILE) is None
+
+
+def test_measurements_are_kept_in_the_collection_and_in_the_hosts_cache(tmp_path: Path) -> None:
+    out, cache = Location(str(tmp_path / "out")), str(tmp_path / "cache")
+    job = Job(["a"], Location("model"), out, None, cache_folder=cache)
+    remember_profile(profile_stores(job), PROFILE)
+    assert [len(Store(place).names(layout.PROFILES)) for place in (out, Location(cache))] == [1, 1]
+
+
+def test_the_mean_counts_sizes_and_steps_by_their_pictures() -> None:
+    todo = make_requests("abcd", width_px=[64, 64, 64, 96], height_px=48, steps=[20, 20, 40, 20])
+    profiles = {(64, 48): PROFILE, (96, 48): replace(PROFILE, width_px=96, batch_size=1)}
+    assert mean_image_s(todo, profiles) == pytest.approx((1.2 + 1.2 + 2.4 + 2.0) / 4)
+    assert mean_image_s(todo, {(64, 48): PROFILE}) is None
+    assert mean_image_s(todo.slice(0, 0), profiles) is None

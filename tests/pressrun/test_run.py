@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pressrun import layout, manifest
+from pressrun.collection import Identity, WriterClaim, join_collection, read_identity
+from pressrun.errors import CollectionBusy, InvalidCollection, InvalidModel, InvalidPrompts
+from pressrun.job import Job
+from pressrun.location import Location
+from pressrun.run import Run, draft_run, open_run
+from pressrun.storage import TEMPORARY, Store
+from tests.pressrun.models.small_model import safetensors, write_model
+from tests.pressrun.small_collection import claim_of, ids, png, put_images, snapshot
+from tests.s3_server import S3Server
+
+PROMPTS = ["a red star", "a blue ring", "a red star"]
+SECRET = "hunter2"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "clip"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "clip", "projection_dim": 4}))
+    (folder / "model.safetensors").write_bytes(safetensors())
+    return folder
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> Job:
+    return Job(PROMPTS, Location(str(model)), Location(str(tmp_path / "out")), None)
+
+
+@pytest.fixture
+def store(job: Job) -> Store:
+    return Store(job.collection)
+
+
+def records(store: Store, run_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(store.read(layout.run(run_id, "job.json")))
+    return found
+
+
+def test_a_run_is_planned_and_its_records_are_written(job: Job, store: Store) -> None:
+    run = open_run(job, "run-1")
+    try:
+        assert (run.plan.todo.num_rows, run.plan.duplicates, run.plan.held) == (2, 1, 0)
+        assert not run.is_idle
+        assert run.ledger.counts.total == 2
+        plan = manifest.read_table(store, layout.run("run-1", "plan.parquet"))
+        assert ids(plan) == ids(run.plan.requests)
+        assert records(store, "run-1")["todo"] == 2
+        assert read_identity(store) == Identity("", 0)
+        with pytest.raises(CollectionBusy):
+            open_run(job, "run-2")
+    finally:
+        run.close()
+    assert not store.exists(layout.WRITER)
+    run.close()
+
+
+def test_a_run_with_everything_held_is_idle(job: Job, store: Store) -> None:
+    first = open_run(job, "run-1")
+    manifest.write_part(store, put_images(store, first.plan.todo, dimension=0))
+    first.close()
+    second = open_run(job, "run-2")
+    second.close()
+    assert second.is_idle
+    assert (second.plan.held, second.plan.duplicates) == (2, 1)
+    assert repr(second) == "Run('run-2', 0 images to do)"
+
+
+def test_drafting_changes_nothing(job: Job, store: Store) -> None:
+    assert draft_run(job).plan().todo.num_rows == 2
+    assert snapshot(store) == {}
+    assert not Path(job.collection.url).exists()
+
+
+def test_what_a_killed_run_left_is_cleared_up(job: Job, store: Store) -> None:
+    draft = draft_run(job)
+    join_collection(store, Identity("", 0))
+    rows = put_images(store, draft.plan().todo, dimension=0)
+    manifest.write_receipt(store, "finished", rows.slice(0, 1))
+    store.write(layout.WRITER, claim_of("killed"))
+    store.write(f"{TEMPORARY}/half", b"x")
+    run = open_run(job, "next")
+    left = list(store.walk(TEMPORARY))
+    run.close()
+    assert left == []
+    assert ids(run.plan.todo) == ids(rows)[1:]
+    assert manifest.receipt_names(store) == []
+    assert len(manifest.part_names(store)) == 1
+    assert not store.exists(layout.WRITER)
+
+
+def refused_prompts(job: Job) -> Job:
+    return replace(job, prompts=[{"prompt": "a", "seed": "many"}])
+
+
+def refused_model(job: Job) -> Job:
+    return replace(job, model=Location(job.model.url + "-is-not-here"))
+
+
+@pytest.mark.parametrize(("change", "error"), [(refused_prompts, InvalidPrompts), (refused_model, InvalidModel)])
+def test_a_refused_job_leaves_no_trace(job: Job, store: Store, change: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        open_run(change(job), "run-1")
+    assert not Path(job.collection.url).exists()
+
+
+def test_a_refused_place_is_left_as_it_was(job: Job, store: Store) -> None:
+    store.write("holiday/beach.png", png(1))
+    store.sweep()
+    with pytest.raises(InvalidCollection, match="'holiday'"):
+        open_run(job, "run-1")
+    assert snapshot(store) == {"holiday/beach.png": png(1)}
+    assert [path.name for path in Path(job.collection.url).iterdir()] == ["holiday"]
+
+
+def test_a_collection_of_another_embedder_is_refused_without_a_claim(job: Job, store: Store, embedder: Path) -> None:
+    join_collection(store, Identity("", 0))
+    before = snapshot(store)
+    with pytest.raises(InvalidCollection, match="was made with embedder none"):
+        open_run(replace(job, embedder=Location(str(embedder))), "run-1")
+    assert snapshot(store) == before
+
+
+def test_an_embedders_size_is_the_collections(job: Job, store: Store, embedder: Path) -> None:
+    run = open_run(replace(job, embedder=Location(str(embedder))), "run-1")
+    run.close()
+    assert run.embedder_facts is not None
+    assert read_identity(store) == Identity(run.embedder_facts.revision, 4)
+
+
+def test_a_plan_that_cannot_be_written_leaves_no_claim(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Store.write
+
+    def fail_on_plan(self: Store, name: str, data: bytes) -> None:
+        if name.endswith("plan.parquet"):
+            raise OSError("the disk is full")
+        write(self, name, data)
+
+    monkeypatch.setattr(Store, "write", fail_on_plan)
+    with pytest.raises(OSError, match="disk is full"):
+        open_run(job, "run-1")
+    assert not store.exists(layout.WRITER)
+
+
+def test_closing_gives_the_claim_back_even_if_sweeping_fails(
+    job: Job, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(job, "run-1")
+
+    def fail(self: Store) -> None:
+        raise OSError("busy")
+
+    monkeypatch.setattr(Store, "sweep", fail)
+    with pytest.raises(OSError, match="busy"):
+        run.close()
+    assert not store.exists(layout.WRITER)
+
+
+def test_a_run_that_lost_its_claim_leaves_the_others_temporary_objects(job: Job, store: Store) -> None:
+    draft = draft_run(job)
+    store.write(f"{TEMPORARY}/theirs", b"x")
+    claim = WriterClaim(store, "slept")
+    claim.is_lost = True
+    Run("slept", draft, draft.plan(), claim).close()
+    assert store.read(f"{TEMPORARY}/theirs") == b"x"
+
+
+def test_secrets_are_in_no_record_and_no_repr(s3_server: S3Server, model: Path) -> None:
+    bucket = s3_server.make_bucket()
+    options = {**s3_server.storage_options, "secret": SECRET}
+    Store(Location(bucket, options)).write("in/prompts.csv", b"prompt\na red star\n")
+    prompts = Location(f"{bucket}/in/prompts.csv", options)
+    job = Job(prompts, Location(str(model), {"token": SECRET}), Location(f"{bucket}/out", options), None)
+    run = open_run(job, "run-1")
+    run.close()
+    assert records(run.store, "run-1")["prompts"] == prompts.url
+    for name, data in snapshot(run.store).items():
+        assert SECRET.encode() not in data, name
+    assert SECRET not in f"{job!r} {run!r} {prompts} {job.model!r}"
+
+
+def test_a_collection_in_a_bucket_is_opened_and_opened_again(s3_server: S3Server, model: Path) -> None:
+    options = {name: value for name, value in s3_server.storage_options.items() if name != "use_listings_cache"}
+    job = Job(PROMPTS, Location(str(model)), Location(s3_server.make_bucket(), options), None)
+    store = Store(job.collection)
+    first = open_run(job, "run-1")
+    manifest.write_receipt(store, "batch", put_images(store, first.plan.todo.slice(0, 1), dimension=0))
+    first.close()
+    second = open_run(job, "run-2")
+    second.close()
+    assert second.plan.held == 1
+    assert not store.exists(layout.WRITER)

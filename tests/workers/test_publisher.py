@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pressrun import layout, manifest
+from pressrun.location import Location
+from pressrun.request import PIXEL_FIELDS
+from pressrun.storage import Store
+from tests.pressrun.small_collection import REVISION, ids, make_requests, snapshot
+from workers.engines.renderer import Pixels
+from workers.publisher import Imprint, encode_png, publish
+from workers.rescue import Rendered
+
+IMPRINT = Imprint("small", REVISION, "run-1", "worker-1", {"engine": "null", "threads": 2})
+
+
+def pixels_of(count: int) -> Pixels:
+    return np.random.default_rng(count).integers(0, 256, (count, 8, 8, 3), np.uint8)
+
+
+def piece_of(*prompts: str, **fields: Any) -> Rendered:
+    return Rendered(make_requests(prompts, **fields), pixels_of(len(prompts)), 4)
+
+
+def request_of(prompt: str) -> dict[str, Any]:
+    request: dict[str, Any] = make_requests([prompt]).to_pylist()[0]
+    return request
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Location(str(tmp_path)))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+@example("日本語 🎨 مرحبا")
+@example("a\x00b\r\n")
+@example("long " * 20_000)
+@example("")
+def test_a_picture_carries_its_request(prompt: str) -> None:
+    request = request_of(prompt)
+    picture = Image.open(io.BytesIO(encode_png(pixels_of(1)[0], request, REVISION)))
+    assert np.array_equal(np.asarray(picture), pixels_of(1)[0])
+    assert picture.text["prompt"] == prompt  # type: ignore[attr-defined]
+    told = json.loads(picture.text["pressrun"])  # type: ignore[attr-defined]
+    assert told == {name: request[name] for name in PIXEL_FIELDS} | {"model_revision": REVISION}
+
+
+def test_the_same_request_gives_the_same_bytes_whoever_made_it() -> None:
+    requests = make_requests(["a", "a"], user_id=["x", "y"], extra=['{"k": 1}', "{}"], image_number=[0, 5])
+    first, second = (encode_png(pixels_of(1)[0], request, REVISION) for request in requests.to_pylist())
+    assert first == second
+
+
+def test_runs_and_workers_write_the_same_objects(tmp_path: Path) -> None:
+    written = []
+    for name in ("one", "other"):
+        store = Store(Location(str(tmp_path / name)))
+        publish(store, piece_of("a", "b"), Imprint("small", REVISION, name, name, {"device": name}), 0.1, None)
+        written.append(snapshot(store))
+    assert written[0] == written[1]
+
+
+def test_rows_say_what_was_written(store: Store) -> None:
+    piece = piece_of("a", "b", user_id=["x", None])
+    rows = publish(store, piece, IMPRINT, 0.25, None)
+    assert rows.schema.equals(manifest.manifest_schema(0))
+    assert ids(rows) == ids(piece.requests)
+    assert set(snapshot(store)) == {layout.image(image_id) for image_id in ids(rows)}
+    for row in rows.to_pylist():
+        data = store.read(row["path"])
+        assert (row["sha256"], row["size_bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
+        assert (row["run_id"], row["worker"], row["seconds"], row["batch_size"]) == ("run-1", "worker-1", 0.25, 4)
+        assert json.loads(row["provenance"]) == {"engine": "null", "threads": 2}
+    assert rows.column("user_id").to_pylist() == ["x", None]
+
+
+def test_nothing_is_committed_yet(store: Store) -> None:
+    publish(store, piece_of("a"), IMPRINT, 0.1, None)
+    assert manifest.held_ids(store).to_pylist() == []
+
+
+def test_each_row_has_the_embedding_of_its_own_picture(store: Store) -> None:
+    def embed(pixels: Pixels) -> Any:
+        return pixels[:, 0, :, 0].astype(np.float32) / 256  # (N, 8)
+
+    piece = piece_of("a", "b", "c")
+    rows = publish(store, piece, IMPRINT, 0.1, embed)
+    assert rows.schema.equals(manifest.manifest_schema(8))
+    for row, picture in zip(rows.to_pylist(), piece.pixels, strict=True):
+        assert row["embedding"] == pytest.approx(picture[0, :, 0] / 256, abs=1e-3)
+
+
+def test_an_upload_that_fails_is_not_passed_over(store: Store, tmp_path: Path) -> None:
+    piece = piece_of("a", "b")
+    (tmp_path / layout.image(ids(piece.requests)[1])).mkdir(parents=True)
+    with pytest.raises(OSError, match=ids(piece.requests)[1]):
+        publish(store, piece, IMPRINT, 0.1, None)
