@@ -12,6 +12,7 @@ help:  ## list the targets
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pressrun needs Python 3.11 or later, this is %d.%d; set PYTHON=python3.11" % sys.version_info[:2])'
+	@echo "Making $(VENV) once: PyTorch and the rest of requirements.lock; minutes, and gigabytes where a CUDA build is taken."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -5,6 +5,7 @@ Know nothing of what is stored there. A block keeps the credentials; everything 
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from typing import Any
 
@@ -90,13 +91,15 @@ class CollectionStore(_Storage, Block):
         OSError
             When the store cannot be written, read or deleted from.
         """
-        store = Store(self.location())
-        name, data = f".pressrun-check-{uuid.uuid4().hex}", b"pressrun"
-        store.write(name, data)
+        folder = f".pressrun-check-{uuid.uuid4().hex}"  # of its own, so that nobody who writes here is disturbed
+        store = Store(self.location(folder))
+        data = b"pressrun"
         try:
-            if store.read(name) != data:
-                raise OSError(f"{store.location} returned other bytes than were written; check what stands before it.")
+            store.write("check", data)
+            if store.read("check") != data:
+                raise OSError(f"{self.location()} returned other bytes than were written; check what stands before it.")
+            store.delete(["check"])
         finally:
-            store.delete([name])
-        store.sweep()
-        return f"{store.location} can be written, read and deleted from"
+            if store.is_local:
+                shutil.rmtree(store.root, ignore_errors=True)
+        return f"{self.location()} can be written, read and deleted from"

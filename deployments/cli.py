@@ -6,6 +6,7 @@ Knows nothing of what the commands do; joins them, and turns their errors into e
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 
 from cyclopts import App
 
@@ -27,12 +28,13 @@ from pressrun.errors import (
 
 _REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery)
 _EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (nothing was started), 3 partial (see failures/), 4 flaws found,
-130 interrupted. A command that was interrupted goes on where it stopped when it is run again."""
+130 interrupted, 143 terminated. A command that was interrupted goes on where it stopped when it is run again."""
 
 app = App(
     name="pressrun",
     help="Turns a list of prompts into a finished, searchable, verifiable image collection.",
     help_epilogue=_EPILOGUE,
+    version=lambda: version("pressrun"),
     version_flags=["--version"],
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # `run` says what an interruption means

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.console import ExitCode, err, out
+from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
 from pressrun.errors import InvalidJob
@@ -19,12 +20,19 @@ from pressrun.layout import CONTACT_SHEET, REPORT
 from pressrun.plan import count_batches, shapes
 from pressrun.profile import mean_image_s, profile_stores, recall_profiles
 from pressrun.progress import listening
-from pressrun.run import Draft, draft_run
+from pressrun.run import Draft, draft_run, picture_revision
 from pressrun.summary import Outcome, RunSummary
 
 if TYPE_CHECKING:  # Prefect reads its settings when it is imported, so that waits until they are set
     from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
     from flows.parameters import GenerateParameters
+
+
+_EXIT_CODES = {
+    Outcome.complete: ExitCode.DONE,
+    Outcome.partial: ExitCode.PARTIAL,
+    Outcome.unfinished: ExitCode.FAILED,
+}
 
 
 @Parameter(name="*")
@@ -120,7 +128,7 @@ def generate(
     """
     prepare_prefect(verbose)
     parameters = _parameters(prompts, options)
-    with LiveProgress(err) as progress, listening(progress):
+    with heard_once(), LiveProgress(err) as progress, listening(progress):
         progress.say("check", "reading prompts and model")
         draft_run(parameters.job())  # a bad row is told now, not when the server is up
         progress.say("prefect", "starting Prefect's temporary server, 10-15 s")
@@ -132,7 +140,7 @@ def generate(
         server.wait()
         summary = generate_images(parameters)
     _show_summary(summary, as_json)
-    return ExitCode.DONE if summary.outcome is Outcome.complete else ExitCode.PARTIAL
+    return _EXIT_CODES[summary.outcome]
 
 
 def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> ExitCode:
@@ -163,7 +171,7 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
 
 def _plan_record(draft: Draft, workers: int) -> dict[str, object]:
     plan, job = draft.plan(), draft.job
-    profiles = recall_profiles(profile_stores(job), draft.facts.revision, job.dtype)
+    profiles = recall_profiles(profile_stores(job), picture_revision(draft.facts, job.engine), job.dtype)
     wanted = shapes(plan.todo)
     sizes = {
         shape: job.batch_size or profiles[shape].batch_size for shape in wanted if job.batch_size or shape in profiles
@@ -179,6 +187,7 @@ def _plan_record(draft: Draft, workers: int) -> dict[str, object]:
         "sizes": ", ".join(f"{count} of {width} x {height} px" for (width, height), count in wanted.items()) or "none",
         "batches": count_batches(plan.todo, sizes) if len(sizes) == len(wanted) else None,
         "workers": workers,
+        "measured_on": ", ".join(sorted({profiles[shape].hardware for shape in wanted if shape in profiles})) or None,
         "worker_seconds": None if image_s is None else round(forecast.worker_s, 1),
         "wall_seconds": None if image_s is None else round(forecast.wall_s, 1),
         "cost": None if image_s is None or forecast.cost is None else round(forecast.cost, 4),

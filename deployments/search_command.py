@@ -43,22 +43,38 @@ _SHOWN = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    query: str | None
-    image: Path | None
-    k: int
-    where: tuple[str, ...]
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """What to look for, and among what.
+
+    Parameters
+    ----------
+    image : Path
+        A picture to find others like it, instead of words.
+    k : int
+        Pictures wanted.
+    where : sequence of str
+        What every hit must fulfil, as "width_px=64", "prompt~star", "seed>=10" or "extra.campaign=summer"; may be given
+        several times.
+    embedder : str
+        The CLIP or SigLIP folder that the collection was made with; "carried" is the one that comes with Pressrun.
+    """
+
+    image: Path | None = None
+    k: Annotated[int, Parameter(alias="-k")] = 10
+    where: Annotated[tuple[str, ...], Parameter(alias="-w", negative="")] = ()
+    embedder: str = CARRIED
+
+
+_PLAIN = SearchOptions()
 
 
 def search(
     collection: str,
     query: str | None = None,
+    options: SearchOptions = _PLAIN,
     *,
-    image: Path | None = None,
-    k: Annotated[int, Parameter(alias="-k")] = 10,
-    where: Annotated[Sequence[str], Parameter(alias="-w", negative="")] = (),
-    embedder: str = CARRIED,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> ExitCode:
     """Find pictures by meaning: `pressrun search out "a blue star"`.
@@ -69,22 +85,15 @@ def search(
         Folder or URL of a collection.
     query : str
         What to look for, in words.
-    image : Path
-        A picture to find others like it, instead of words.
-    k : int
-        Pictures wanted.
-    where : sequence of str
-        What every hit must fulfil, as "width_px=64", "prompt~star", "seed>=10" or "extra.campaign=summer"; may be given
-        several times.
-    embedder : str
-        The CLIP or SigLIP folder that the collection was made with; "carried" is the one that comes with Pressrun.
+    options : SearchOptions
+        What to look for, and among what.
     as_json : bool
         Print the hits as JSON.
     """
-    if (query is None) == (image is None):
+    if (query is None) == (options.image is None):
         raise InvalidQuery("Give either words or --image FILE to search for: one of the two.")
     store = Store(Location(collection))
-    hits = _find(store, _Wish(query, image, k, tuple(where)), Location(embedder_folder(embedder)))
+    hits = _find(store, query, options)
     if as_json:
         sys.stdout.write(json.dumps([asdict(hit) for hit in hits], indent=2, ensure_ascii=False, default=str) + "\n")
     else:
@@ -92,14 +101,15 @@ def search(
     return ExitCode.DONE
 
 
-def _find(store: Store, wish: _Wish, embedder: Location) -> list[Hit]:
+def _find(store: Store, query: str | None, options: SearchOptions) -> list[Hit]:
     from pressrun.index.generations import load_index
     from pressrun.index.query import parse_condition
     from pressrun.index.search import search as nearest
 
     identity = read_identity(store)
-    conditions = [parse_condition(text, manifest.manifest_schema(identity.embedding_size)) for text in wish.where]
+    conditions = [parse_condition(text, manifest.manifest_schema(identity.embedding_size)) for text in options.where]
     index, _ = load_index(store)
+    embedder = Location(embedder_folder(options.embedder))
     facts = read_embedder(embedder)
     if facts.revision != identity.embedder:
         raise InvalidCollection(
@@ -108,7 +118,7 @@ def _find(store: Store, wish: _Wish, embedder: Location) -> list[Hit]:
         )
     columns = list(dict.fromkeys([*_SHOWN, *(condition.column for condition in conditions)]))
     rows = manifest.read_rows(store, ["image_id", *columns])
-    return nearest(index, rows, _vector(_load(embedder), wish), wish.k, conditions)
+    return nearest(index, rows, _vector(_load(embedder), query, options.image), options.k, conditions)
 
 
 def _load(location: Location) -> Embedder:
@@ -118,16 +128,16 @@ def _load(location: Location) -> Embedder:
     return Embedder(ensure_local(location, read_embedder(location), _CACHE_FOLDER.expanduser()).path)
 
 
-def _vector(embedder: Embedder, wish: _Wish) -> npt.NDArray[np.float32]:
-    if wish.image is None:
-        return np.asarray(embedder.embed_texts([wish.query or ""])[0])
+def _vector(embedder: Embedder, query: str | None, image: Path | None) -> npt.NDArray[np.float32]:
+    if image is None:
+        return np.asarray(embedder.embed_texts([query or ""])[0])
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(wish.image) as picture:
+        with Image.open(image) as picture:
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise InvalidQuery(f"{wish.image} cannot be read as a picture: {error}.") from error
+        raise InvalidQuery(f"{image} cannot be read as a picture: {error}.") from error
     return np.asarray(embedder.embed_images(pixels[None])[0])  # (1, H, W, 3) uint8
 
 

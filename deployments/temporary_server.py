@@ -17,6 +17,8 @@ from prefect.context import get_settings_context
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 
+_APPLICATION = "prefect.server.api.server:create_app"
+
 
 class TemporaryServer:
     """Starts Prefect's temporary server in the background, unless the user has a server."""
@@ -51,10 +53,10 @@ class _WatchedServer(SubprocessASGIServer):
     def _run_uvicorn_command(self) -> subprocess.Popen[bytes]:
         settings = get_settings_context().settings.to_environment_variables(exclude_unset=True)
         marks = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        application = ["--app-dir", str(Path(prefect.__file__).parent.parent), "--factory"]
+        application = ["--app-dir", str(Path(prefect.__file__).parent.parent), "--factory", _APPLICATION]
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
         server = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", *application, "prefect.server.api.server:create_app"]
-            + ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "error", "--lifespan", "on"],
+            [sys.executable, "-m", "uvicorn", *application, *address, "--log-level", "error", "--lifespan", "on"],
             env={**os.environ, **marks, **settings},
             start_new_session=True,
         )

@@ -143,7 +143,7 @@ class GenerateParameters(BaseModel):
     def _embedder(self) -> Location | None:
         if self.embedder in (None, "", "none"):
             return None
-        return Location(embedder_folder(self.embedder))
+        return Location(embedder_folder(self.embedder)).absolute()
 
     def _defaults(self) -> RequestDefaults:
         chosen = self.defaults
@@ -160,7 +160,7 @@ class GenerateParameters(BaseModel):
 
 
 def _place(store: ModelStore | CollectionStore | None, path: str) -> Location:
-    return Location(path) if store is None else store.location(path)
+    return (Location(path) if store is None else store.location(path)).absolute()
 
 
 def _options(store: CollectionStore | None) -> dict[str, Any]:

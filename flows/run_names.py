@@ -7,6 +7,8 @@ from uuid import UUID
 
 from prefect import runtime
 
+from pressrun.location import Location
+
 
 def new_run_id(flow_run_id: str | None) -> str:
     """Return a run id that sorts by time and leads to the flow run, as 20260102-030405-1a2b3c4d."""
@@ -22,4 +24,4 @@ def run_name() -> str:
     """Return a flow run's name from its parameters, as "shapes: prompts.csv to out"."""
     job = runtime.flow_run.parameters["job"]
     prompts = job.prompts.rpartition("/")[2] if isinstance(job.prompts, str) else f"{len(job.prompts)} prompts"
-    return f"{job.model.rstrip('/').rpartition('/')[2]}: {prompts} to {job.output}"
+    return f"{job.model.rstrip('/').rpartition('/')[2]}: {prompts} to {Location(job.output)}"

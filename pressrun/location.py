@@ -5,6 +5,7 @@ Knows nothing of what is stored there, nor how it is written.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,12 @@ class Location:
     def child(self, name: str) -> Location:
         """Return the location `name` below this one."""
         return Location(f"{self.url.rstrip('/')}/{name}", self.options)
+
+    def absolute(self) -> Location:
+        """Return the location with a local path made absolute: processes elsewhere have other working folders."""
+        if "://" in self.url:
+            return self
+        return Location(os.path.abspath(os.path.expanduser(self.url)), self.options)
 
     @property
     def is_local(self) -> bool:

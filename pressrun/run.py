@@ -5,13 +5,14 @@ Knows nothing of clusters. Opening refuses everything that can be refused before
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
 from pressrun import layout, manifest
-from pressrun.collection import Identity, WriterClaim, check_location, join_collection
+from pressrun.collection import Identity, check_location, join_collection
 from pressrun.errors import CollectionBusy
 from pressrun.job import Job
 from pressrun.ledger import Ledger
@@ -84,18 +85,23 @@ class Run:
         """Write one of the run's own JSON records."""
         self.store.write(layout.run(self.run_id, name), json.dumps(record, indent=2, default=str).encode())
 
+    @property
+    def holds_claim(self) -> bool:
+        """Whether this run is still the one that may write."""
+        return not self._claim.is_lost
+
     def check_claim(self) -> None:
         """Raise CollectionBusy when another run took the collection over, because this one seemed dead."""
-        if self._claim.is_lost:
+        if not self.holds_claim:
             raise CollectionBusy(
-                f"Run {self.run_id} gave no sign of life for too long, and another run took {self.store.location} over; "
+                f"Run {self.run_id} gave no sign of life for too long, and another took {self.store.location} over; "
                 "what was finished is kept, run the job again when the other has ended."
             )
 
     def close(self) -> None:
         """Remove temporary objects and give the collection free; closing again does nothing."""
         try:
-            if not self._claim.is_lost:  # else the temporary objects are another run's
+            if self.holds_claim:  # else the temporary objects are another run's
                 self.store.sweep()
         finally:
             self._claim.release()
@@ -117,6 +123,7 @@ def draft_run(job: Job) -> Draft:
     InvalidCollection
         When the collection's location holds something else.
     """
+    check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
     limits = ModelLimits(
@@ -125,8 +132,19 @@ def draft_run(job: Job) -> Draft:
         size_multiple_px=facts.size_multiple_px,
         flow_matching=facts.flow_matching,
     )
-    requests = name_images(read_requests(job.prompts, job.defaults, limits), facts.revision)
-    return Draft(job, facts, embedder_facts, requests)
+    requests = read_requests(job.prompts, job.defaults, limits)
+    return Draft(job, facts, embedder_facts, name_images(requests, picture_revision(facts, job.engine)))
+
+
+def picture_revision(facts: ModelFacts, engine: str) -> str:
+    """Return what stands for the weights in picture ids and measurements.
+
+    Another engine draws other pictures from the same weights, and at another speed. The number format is left out on
+    purpose: it moves the lowest bits only, and the rows record it.
+    """
+    if engine == "diffusers":
+        return facts.revision
+    return hashlib.blake2b(f"{engine}\0{facts.revision}".encode(), digest_size=16).hexdigest()
 
 
 def open_run(job: Job, run_id: str) -> Run:
@@ -142,7 +160,6 @@ def open_run(job: Job, run_id: str) -> Run:
     draft = draft_run(job)
     store = Store(job.collection)
     claim = WriterClaim(store, run_id)
-    check_location(store)  # before even a claim is written there
     claim.acquire()
     try:
         join_collection(store, _identity(draft.embedder_facts))

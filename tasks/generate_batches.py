@@ -22,7 +22,6 @@ from workers.order import PrintOrder
 from workers.speed import Speed
 from workers.window import Window, open_window
 
-
 _LANDING_S = 12.0  # of the 30 s that Prefect's runner gives a process it has asked to end
 
 

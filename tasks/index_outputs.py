@@ -32,6 +32,7 @@ def index_outputs(run: Run, fleet: Fleet, order: PrintOrder) -> int:
         log_line("no embedder, no index")
         return 0
     with run.ledger.stage("index outputs", "indexing"):
+        run.check_claim()
         meta = commit_index(
             run.store, run.embedder_facts.dimension, run.embedder_facts.revision, threads=os.cpu_count() or 1
         )

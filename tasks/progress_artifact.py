@@ -15,6 +15,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
 
+from pressrun.forecast import remaining_s
 from pressrun.progress import News
 
 _EVERY_S = 3.0
@@ -63,7 +64,8 @@ class ProgressArtifact:
             return
         elapsed_s = self._clock() - self._started
         rate = news.done / elapsed_s if elapsed_s else 0.0
-        left = f", {(news.total - news.done) / rate:.0f} s left" if rate and news.done < news.total else ""
+        left_s = remaining_s(news.done, news.total, elapsed_s)
+        left = f", {left_s:.0f} s left" if left_s else ""
         text = f"{news.done} of {news.total} images, {news.failed} failed, {rate:.1f} images/s{left}"
         share = 100.0 * (news.done + news.failed) / news.total if news.total else 100.0
         try:

@@ -43,13 +43,14 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
     letters: list[Failure] = []
     try:
         for receipt in window.receipts(cut_batches(_missing(run, requests), speed.batch_sizes)):
-            _enter(run, receipt)
             run.check_claim()
+            _enter(run, receipt)
             receipts.append((receipt.batch_id, receipt.rows))
             letters.extend(receipt.failures)
     finally:
-        manifest.compact(run.store, [receipt for receipt in receipts if receipt[1].num_rows])
-        failures.write_failures(run.store, f"{run.run_id}-{shard.number:05d}", requests, letters, run.run_id)
+        if run.holds_claim:  # else the receipts are for the run that took over to compact
+            manifest.compact(run.store, [receipt for receipt in receipts if receipt[1].num_rows])
+            failures.write_failures(run.store, f"{run.run_id}-{shard.number:05d}", requests, letters, run.run_id)
     return sum(rows.num_rows for _, rows in receipts)
 
 

@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
+
 from pressrun.errors import InvalidModel
 from workers.engines.renderer import OutOfMemory, Renderer
+from workers.fleet import gpu_count
+
+_SHARE_FOR_WEIGHTS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +111,23 @@ class ModelHost:
         oldest.renderer.close()
 
 
+def device_budget_bytes() -> int:
+    """Return how much memory warm models may take: the rest is for what they work on."""
+    if gpu_count():
+        import torch  # only where there is a GPU; the null engine does without it
+
+        return int(torch.cuda.get_device_properties(0).total_memory * _SHARE_FOR_WEIGHTS)
+    return int(psutil.virtual_memory().total * _SHARE_FOR_WEIGHTS)
+
+
 _host: ModelHost | None = None
 _host_lock = threading.Lock()
 
 
 def model_host() -> ModelHost:
-    """Return this process's host, made at the first call; set its `budget_bytes` to limit it."""
+    """Return this process's host, made at the first call with most of the device's memory as its budget."""
     global _host
     with _host_lock:
         if _host is None:
-            _host = ModelHost()
+            _host = ModelHost(device_budget_bytes())
         return _host
-
-
-__all__ = ["ModelHost", "model_host"]

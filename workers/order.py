@@ -37,8 +37,6 @@ class PrintOrder:
         "diffusers", "null", or "package.module:factory" of a callable that takes this order and returns a Renderer.
     dtype : Dtype
         Number format while drawing.
-    image_ending : str
-        "png".
     cache_folder : str
         Folder on each host for copies of remote models.
     """
@@ -52,5 +50,4 @@ class PrintOrder:
     embedding_size: int
     engine: str = "diffusers"
     dtype: Dtype = "auto"
-    image_ending: str = "png"
     cache_folder: str = "~/.cache/pressrun/models"

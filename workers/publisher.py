@@ -105,11 +105,36 @@ def publish(store: Store, piece: Rendered, imprint: Imprint, seconds: float, emb
     ]
     paths = [layout.image(request["image_id"]) for request in requests]
     with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as uploads:
-        written = [uploads.submit(store.write, path, data) for path, data in zip(paths, files, strict=True)]
+        written = [uploads.submit(_place, store, path, data) for path, data in zip(paths, files, strict=True)]
         vectors = embed(piece.pixels) if embed is not None else None  # beside the uploads
-    for write in written:
-        write.result()
+    files = [write.result() for write in written]
     return _rows(piece, files, paths, _Making(imprint, seconds, vectors))
+
+
+def _place(store: Store, path: str, data: bytes) -> bytes:
+    """Write a picture where none is, and return the bytes that stand there then.
+
+    A late double of this batch must never change a picture that a row names already, so the first one stays; only what
+    is not this picture at all is replaced.
+    """
+    if store.create(path, data):
+        return data
+    there = store.read(path)
+    if there == data or _request_of(there) == _request_of(data):
+        return there
+    store.write(path, data)
+    return data
+
+
+def _request_of(data: bytes) -> str | None:
+    """Return the request inside a whole picture; None when it is damaged or carries none."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            request = picture.info.get("pressrun")
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return None if request is None else str(request)
 
 
 @dataclass(frozen=True, slots=True)

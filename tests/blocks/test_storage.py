@@ -78,3 +78,11 @@ def test_no_way_of_showing_a_block_shows_its_credentials(kind: type[ModelStore |
     shown += [repr(block.location("x")), str(block.location("x"))]
     assert all(SECRET not in text for text in shown)
     assert block.location().options["secret"] == SECRET
+
+
+def test_checking_a_store_disturbs_nobody_who_writes_there(tmp_path: Path) -> None:
+    foreign = tmp_path / ".tmp" / "half-written"
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"...")
+    CollectionStore(url=str(tmp_path)).check()
+    assert foreign.read_bytes() == b"..."

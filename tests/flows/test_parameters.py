@@ -88,8 +88,8 @@ def test_left_out_fields_become_the_defaults_of_a_job() -> None:
     assert job.defaults == RequestDefaults()
     assert (job.prompts, job.model, job.collection) == (
         Location("prompts.csv"),
-        Location("models/shapes"),
-        Location("out"),
+        Location(str(Path("models/shapes").absolute())),  # workers have other working folders
+        Location(str(Path("out").absolute())),
     )
     assert (job.engine, job.dtype, job.batch_size, job.workers) == ("diffusers", "auto", None, None)
 

@@ -204,3 +204,12 @@ def test_a_collection_in_a_bucket_is_opened_and_opened_again(s3_server: S3Server
     second.close()
     assert second.plan.held == 1
     assert not store.exists(layout.WRITER)
+
+
+def test_another_engine_makes_other_pictures_of_the_same_request(job: Job) -> None:
+    named = [
+        set(draft_run(replace(job, engine=engine)).requests.column("image_id").to_pylist())
+        for engine in ("diffusers", "null", "studio.engine:make")
+    ]
+    assert not named[0] & named[1]
+    assert not named[1] & named[2]

@@ -106,3 +106,26 @@ def test_an_upload_that_fails_is_not_passed_over(store: Store, tmp_path: Path) -
     (tmp_path / layout.image(ids(piece.requests)[1])).mkdir(parents=True)
     with pytest.raises(OSError, match=ids(piece.requests)[1]):
         publish(store, piece, IMPRINT, 0.1, None)
+
+
+def other_pixels(piece: Rendered) -> Rendered:
+    return Rendered(piece.requests, 255 - piece.pixels, piece.batch_size)
+
+
+def test_a_late_double_of_a_batch_never_changes_a_picture_and_its_rows_name_what_stands_there(store: Store) -> None:
+    piece = piece_of("a", "b")
+    publish(store, piece, IMPRINT, 0.1, None)
+    before = snapshot(store)
+    rows = publish(store, other_pixels(piece), IMPRINT, 0.1, None)
+    assert snapshot(store) == before
+    for row in rows.to_pylist():
+        assert row["sha256"] == hashlib.sha256(store.read(row["path"])).hexdigest()
+
+
+def test_a_damaged_object_in_the_place_of_a_picture_is_replaced(store: Store) -> None:
+    piece = piece_of("a")
+    path = layout.image(ids(piece.requests)[0])
+    for damaged in (b"", b"no picture", encode_png(pixels_of(1)[0], request_of("another"), REVISION)):
+        store.write(path, damaged)
+        publish(store, piece, IMPRINT, 0.1, None)
+        assert Image.open(io.BytesIO(store.read(path))).text["prompt"] == "a"  # type: ignore[attr-defined]
