@@ -12,9 +12,10 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from deployments.console import ExitCode, err, out
-from pressrun.collection import WriterClaim, read_identity
+from pressrun.collection import read_identity
 from pressrun.location import Location
 from pressrun.storage import Store
+from pressrun.writer_claim import WriterClaim
 
 if TYPE_CHECKING:  # brings faiss, which `pressrun --help` need not wait for
     from pressrun.verification import Verification

@@ -16,10 +16,10 @@ from prefect.states import Cancelled
 
 from flows.run_names import is_run_of
 from pressrun import layout
-from pressrun.collection import drop_claim
 from pressrun.errors import RunCancelled
 from pressrun.storage import Store
 from pressrun.summary import RunSummary
+from pressrun.writer_claim import drop_claim
 
 
 def cancelled(error: RunCancelled) -> RunSummary:

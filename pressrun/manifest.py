@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pressrun import layout
+from pressrun.errors import InvalidCollection
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
 
@@ -34,6 +35,8 @@ _RESULT_FIELDS = [
     pa.field("run_id", pa.string(), nullable=False),
     pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
 ]
+
+_NO_SUCH_COLUMN = "No match for FieldRef"
 
 
 def manifest_schema(embedding_size: int) -> pa.Schema:
@@ -63,10 +66,29 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a receipt or part, whole or in some columns."""
-    if store.is_local:  # a file on disk is read only where the columns stand
-        return pq.read_table(store.path(name), columns=columns, partitioning=None, memory_map=False)
-    return pq.read_table(io.BytesIO(store.read(name)), columns=columns)
+    """Return a receipt or part, whole or in some columns.
+
+    Raises
+    ------
+    InvalidCollection
+        When the file is cut short or is not Parquet.
+    """
+    # A file on disk is read only where the columns stand.
+    source = store.path(name) if store.is_local else io.BytesIO(store.read(name))
+    try:
+        return pq.read_table(source, columns=columns, partitioning=None, memory_map=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        if _is_of_the_disk(error) or _NO_SUCH_COLUMN in str(error):
+            raise
+        raise InvalidCollection(
+            f"{name} in {store.location} is damaged ({error}); `pressrun verify --repair` removes it, and the next "
+            "run renders its images again."
+        ) from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Return whether a file could not be read at all; Arrow tells of bad contents by plain OSErrors without number."""
+    return isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
 
 
 def part_names(store: Store) -> list[str]:

@@ -23,6 +23,7 @@ from pressrun.plan import Plan, name_images, plan_requests
 from pressrun.prompts.file import read_requests
 from pressrun.prompts.rules import ModelLimits
 from pressrun.storage import Store
+from pressrun.writer_claim import WriterClaim
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,33 @@ and are renamed, remote ones are single PUTs.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from pressrun.errors import InvalidCollection, PressrunError
 from pressrun.location import Location
 
 TEMPORARY = ".tmp"
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.2
+# Definite answers, not passing failures.
+_ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
+# Mistakes in the code or the options that no store answers with.
+_MISTAKES = (TypeError, ValueError, LookupError, AttributeError, NameError, ImportError, AssertionError)
+# What botocore raises before it asks anybody; by name, as the package need not be there.
+_LASTING = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"']+", re.IGNORECASE)
 _Result = TypeVar("_Result")
 
 
@@ -67,6 +77,15 @@ class Store:
         """Return an object's bytes; FileNotFoundError when there is none."""
         data: bytes = _retried(lambda: self.filesystem.cat_file(self.path(name)))
         return data
+
+    def read_record(self, name: str) -> dict[str, Any]:
+        """Return an object's JSON fields; none for anything else than a JSON object."""
+        data = self.read(name)
+        try:
+            record = json.loads(data)
+        except ValueError:
+            return {}
+        return record if isinstance(record, dict) else {}
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace an object; readers see the old bytes or the new ones, nothing between."""
@@ -159,15 +178,47 @@ class Store:
         return True
 
 
+def reached(store: Store, look: Callable[[], _Result]) -> _Result:
+    """Return the answer of a first look at a store, or say why it cannot be used.
+
+    Raises
+    ------
+    InvalidCollection
+        When the location cannot be opened, reached or used with these options.
+    """
+    try:
+        return look()
+    except PressrunError:
+        raise
+    except NotADirectoryError:
+        raise InvalidCollection(
+            f"{store.location} is a file or lies below one; give a folder or a bucket prefix."
+        ) from None
+    except Exception as error:  # opening runs code of any filesystem package; the chain may hold credentials
+        raise InvalidCollection(
+            f"{store.location} cannot be used ({_explained(error)}). Check the URL, that the bucket or folder is there "
+            "and open to you, the endpoint and credentials in the options, and that the filesystem's package is "
+            "installed."
+        ) from None
+
+
 def _retried(call: Callable[[], _Result]) -> _Result:
-    """Call a network operation again after a passing failure, with doubling pauses."""
+    """Call a network operation again after a passing failure, with doubling pauses; all failures are OSErrors."""
     for attempt in range(_ATTEMPTS):
         try:
             return call()
-        except (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError):
-            raise  # definite answers, not passing failures
-        except OSError:
-            if attempt == _ATTEMPTS - 1:
-                raise
+        except (*_ANSWERS, *_MISTAKES):
+            raise
+        except Exception as error:
+            if attempt == _ATTEMPTS - 1 or type(error).__name__ in _LASTING:
+                if isinstance(error, OSError):
+                    raise
+                raise OSError(_explained(error)) from None  # the chain would show the URL
             time.sleep(_FIRST_PAUSE_S * 2**attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _explained(error: Exception) -> str:
+    """Return an error's kind and text without URLs, which may hold secrets."""
+    text = " ".join(_URL.sub("(URL left out)", str(error)).split())
+    return text if type(error) is OSError else f"{type(error).__name__}: {text}"

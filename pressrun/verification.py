@@ -26,6 +26,7 @@ from pressrun.storage import TEMPORARY, Store
 
 _READS_AT_ONCE = 16
 _ROWS_AT_ONCE = 1000
+_CHECKED = ["image_id", "path", "sha256", "size_bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Flaw:
     Parameters
     ----------
     kind : str
-        "missing", "changed", "twice", "orphan", "leftover", "index".
+        "damaged" (a file of the manifest), "missing", "changed", "twice", "orphan", "leftover", "index".
     name : str
         The object or image concerned.
     detail : str
@@ -104,8 +105,9 @@ def verify(store: Store) -> Verification:
 def mend(store: Store, found: Verification) -> None:
     """Put right what `verify` found, so that rerunning the job restores what is lost.
 
-    Rows without a sound object are dropped (the images are rendered again by the next run), doubled rows and leftover
-    receipts are compacted, orphans and temporary objects are deleted, and the index is brought up to the manifest.
+    Rows without a sound object and files of the manifest that cannot be read are dropped (the images are rendered again
+    by the next run), doubled rows and leftover receipts are compacted, orphans and temporary objects are deleted, and
+    the index is brought up to the manifest.
 
     Parameters
     ----------
@@ -115,7 +117,8 @@ def mend(store: Store, found: Verification) -> None:
         What `verify` found in it.
     """
     lost = {flaw.name for flaw in found.flaws if flaw.kind in ("missing", "changed")}
-    manifest.compact_leftovers(store)  # first: a lost image's row may be in a receipt
+    store.delete([flaw.name for flaw in found.flaws if flaw.kind == "damaged"])
+    manifest.compact_leftovers(store)  # before the parts: a lost image's row may be in a receipt
     if lost or "twice" in found.counts():
         _rewrite_parts(store, lost)
     named = set(manifest.read_rows(store, ["path"]).to_pydict().get("path", []))  # a run may have ended after the look
@@ -127,10 +130,9 @@ def mend(store: Store, found: Verification) -> None:
 
 def _rows(store: Store, found: Verification) -> pa.Table:
     """Return the rows to check, each image once, entering doubled ones and leftovers as flaws."""
-    columns = ["image_id", "path", "sha256", "size_bytes"]
-    parts = [manifest.read_table(store, name, columns) for name in manifest.part_names(store)]
-    receipts = {name: manifest.read_table(store, name, columns) for name in manifest.receipt_names(store)}
-    names = Counter(image_id for part in parts for image_id in part.column("image_id").to_pylist())
+    parts = _read_sound(store, manifest.part_names(store), found)
+    receipts = _read_sound(store, manifest.receipt_names(store), found)
+    names = Counter(image_id for part in parts.values() for image_id in part.column("image_id").to_pylist())
     found.flaws += [
         Flaw("twice", image_id, f"{count} rows in the manifest, 1 wanted")
         for image_id, count in names.items()
@@ -138,8 +140,19 @@ def _rows(store: Store, found: Verification) -> pa.Table:
     ]
     for name, receipt in receipts.items():
         found.flaws.append(Flaw("leftover", name, f"receipt of {receipt.num_rows} images, not compacted into a part"))
-    empty = manifest.manifest_schema(0).empty_table().select(columns)
-    return first_of_each(pa.concat_tables([empty, *parts, *receipts.values()]))
+    empty = manifest.manifest_schema(0).empty_table().select(_CHECKED)
+    return first_of_each(pa.concat_tables([empty, *parts.values(), *receipts.values()]))
+
+
+def _read_sound(store: Store, names: list[str], found: Verification) -> dict[str, pa.Table]:
+    """Return what is checked of each file of the manifest, entering those that cannot be read as flaws."""
+    tables = {}
+    for name in names:
+        try:
+            tables[name] = manifest.read_table(store, name).select(_CHECKED)  # whole: every column must be readable
+        except (InvalidCollection, KeyError) as damage:
+            found.flaws.append(Flaw("damaged", name, str(damage)))
+    return tables
 
 
 def _chunks(batches: list[pa.RecordBatch]) -> Iterator[list[dict[str, Any]]]:
@@ -151,21 +164,25 @@ def _chunks(batches: list[pa.RecordBatch]) -> Iterator[list[dict[str, Any]]]:
 
 def _check_objects(store: Store, rows: list[dict[str, Any]], found: Verification) -> None:
     with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
-        for flaw in threads.map(lambda row: _check_object(store, row), rows):
+        for size_bytes, flaw in threads.map(lambda row: _check_object(store, row), rows):
+            found.size_bytes += size_bytes
             if flaw is not None:
                 found.flaws.append(flaw)
-    found.size_bytes += sum(row["size_bytes"] for row in rows)
 
 
-def _check_object(store: Store, row: dict[str, Any]) -> Flaw | None:
+def _check_object(store: Store, row: dict[str, Any]) -> tuple[int, Flaw | None]:
+    """Return how many bytes were read, and what is wrong with them."""
+    path, sha256, size_bytes = row["path"], row["sha256"], row["size_bytes"]
     try:
-        data = store.read(row["path"])
+        data = store.read(path)
     except FileNotFoundError:
-        return Flaw("missing", row["path"], "the manifest has a row, there is no object")
+        return 0, Flaw("missing", path, "the manifest has a row, there is no object")
     digest = hashlib.sha256(data).hexdigest()
-    if digest != row["sha256"]:
-        return Flaw("changed", row["path"], f"sha256 is {digest[:12]}..., the manifest says {row['sha256'][:12]}...")
-    return None
+    if digest != sha256:
+        return len(data), Flaw("changed", path, f"sha256 is {digest[:12]}..., the manifest says {sha256[:12]}...")
+    if len(data) != size_bytes:
+        return len(data), Flaw("changed", path, f"the object has {len(data)} bytes, the manifest says {size_bytes}")
+    return len(data), None
 
 
 def _check_orphans(store: Store, rows: pa.Table, found: Verification) -> None:

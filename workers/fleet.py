@@ -11,18 +11,26 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import dask
+import psutil
 from distributed import Client, LocalCluster
 
 from pressrun.errors import StageFailed
+from pressrun.processes import place_digest
 
 # One task renders under the device lock while the other publishes.
 THREADS_PER_WORKER = 2
 _WORKER_TTL = "15 minutes"  # loading and compiling hold the GIL for minutes; the default of 5 counts that as death
 _IDLE_TIMEOUT = "30 minutes"
+_START_TIMEOUT_S = 120
+_FOLDER = "pressrun-dask-"
+# A batch whose worker died twice is bisected or tried alone; more deaths by it would only cost its neighbours time.
+_DEATHS_FORGIVEN = 1
+logger = logging.getLogger(__name__)
 
 
 class Fleet(Protocol):
@@ -70,28 +78,35 @@ class LocalFleet:
 
     @property
     def largest(self) -> int:
-        """The most workers this fleet can have."""
-        return self.workers or gpu_count() or os.cpu_count() or 1
+        """The most workers this fleet can have; never more than GPUs where there are any."""
+        gpus = gpu_count()
+        return min(self.workers or gpus, gpus) if gpus else self.workers or os.cpu_count() or 1
 
     def open(self) -> Client:
         """Start the scheduler and one worker, and return a client."""
         if self._client is not None:
             return self._client
         _quiet()
-        self._folder = Path(tempfile.mkdtemp(prefix="pressrun-dask-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{place_digest()}-{os.getpid()}-"))
         with dask.config.set({"distributed.scheduler.worker-ttl": _WORKER_TTL, "distributed.admin.tick.limit": "1h"}):
             self._cluster = self._start()
             self._client = Client(self._cluster)
+            _await_workers(self._client, 1)
         return self._client
 
     def scale(self, workers: int) -> int:
-        """Bring the fleet to `workers` processes, at most `largest`, and wait for them."""
+        """Bring the fleet to `workers` processes, at most `largest`; those that do not come in time are done without.
+
+        Raises
+        ------
+        StageFailed
+            When not one is there in time.
+        """
         if self._cluster is None or self._client is None:
             raise StageFailed("The local fleet is not open, so it cannot be scaled; open it first.")
         wanted = max(1, min(workers, self.largest))
         self._cluster.scale(wanted)
-        self._client.wait_for_workers(wanted, timeout=120)
-        return wanted
+        return _await_workers(self._client, wanted)
 
     def close(self) -> None:
         """Stop the workers and the scheduler, and remove their folder."""
@@ -103,28 +118,45 @@ class LocalFleet:
             cluster.close(timeout=10)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        _remove_folders_of_the_dead()
 
     def record(self) -> Mapping[str, str | int]:
         """Return the process that owns the workers; they exit when it does."""
         return {"kind": "local", "pid": os.getpid()}
 
     def _start(self) -> LocalCluster:
-        if gpu_count() and _has_dask_cuda():
+        options: dict[str, Any] = {
+            "threads_per_worker": THREADS_PER_WORKER,
+            "host": "127.0.0.1",
+            "dashboard_address": "127.0.0.1:0",  # without it the scheduler's HTTP port listens on every interface
+            "memory_limit": self.memory_limit_bytes or 0,
+            "local_directory": str(self._folder),
+            "silence_logs": logging.ERROR,
+            "preload": ["workers.preload"],
+            "scheduler_kwargs": {"idle_timeout": _IDLE_TIMEOUT, "allowed_failures": _DEATHS_FORGIVEN},
+        }
+        environment = worker_environment(self.largest)
+        if gpu_count() and find_spec("dask_cuda"):
             from dask_cuda import LocalCUDACluster
 
-            return LocalCUDACluster(n_workers=self.largest, threads_per_worker=THREADS_PER_WORKER)
-        return LocalCluster(
-            n_workers=1,
-            threads_per_worker=THREADS_PER_WORKER,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # without it the scheduler's HTTP port listens on every interface
-            memory_limit=self.memory_limit_bytes or 0,
-            local_directory=str(self._folder),
-            silence_logs=logging.ERROR,
-            scheduler_kwargs={"idle_timeout": _IDLE_TIMEOUT},
-            env=_environment(self.largest),
-        )
+            os.environ.update(environment)  # it sets each worker's environment itself; workers inherit this one
+            return LocalCUDACluster(n_workers=self.largest, **options)
+        kind = OneGpuEach if gpu_count() else LocalCluster
+        cluster = kind(n_workers=0, processes=True, env=environment, **options)
+        cluster.scale(1)
+        return cluster
+
+
+class OneGpuEach(LocalCluster):  # type: ignore[misc]  # distributed carries no types
+    """A local cluster whose workers see one GPU each, of those that this process sees; used without dask-cuda."""
+
+    def new_worker_spec(self) -> dict[Any, Any]:
+        """Return the next worker's spec with its GPU in the environment."""
+        ((name, spec),) = super().new_worker_spec().items()
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = seen.split(",") if seen else [str(number) for number in range(max(1, gpu_count()))]
+        environment = spec["options"].get("env", {}) | {"CUDA_VISIBLE_DEVICES": devices[int(name) % len(devices)]}
+        return {name: spec | {"options": spec["options"] | {"env": environment}}}
 
 
 @dataclass(slots=True)
@@ -185,6 +217,31 @@ class JoinedFleet:
         return {"kind": "joined", "address": self.address}
 
 
+def _remove_folders_of_the_dead() -> None:
+    """Remove the workers' folders of processes that were killed before they could do so themselves."""
+    prefix = f"{_FOLDER}{place_digest()}-"  # process ids of a container that shares the folder say nothing here
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        owner = folder.name.removeprefix(prefix).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await_workers(client: Client, wanted: int) -> int:
+    """Return how many workers there are once `wanted` are, or once waiting longer makes no sense."""
+    try:
+        client.wait_for_workers(wanted, timeout=_START_TIMEOUT_S)
+    except TimeoutError:
+        there = len(client.scheduler_info(n_workers=-1)["workers"])
+        logger.warning("%d of %d workers started within %d s", there, wanted, _START_TIMEOUT_S)
+        if there == 0:
+            raise StageFailed(
+                f"0 of {wanted} workers started within {_START_TIMEOUT_S} s; look at this machine's load and memory, "
+                "and run the job again."
+            ) from None
+        return there
+    return wanted
+
+
 def gpu_count() -> int:
     """Return how many GPUs this process may use, without importing torch where there can be none."""
     if not Path("/dev/nvidiactl").exists() and not Path("/dev/dxg").exists():
@@ -194,13 +251,7 @@ def gpu_count() -> int:
     return int(torch.cuda.device_count())
 
 
-def _has_dask_cuda() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("dask_cuda") is not None
-
-
-def _environment(workers: int) -> dict[str, str]:
+def worker_environment(workers: int) -> dict[str, str]:
     """Return the workers' environment: cores shared out, libraries quiet, hubs never asked."""
     threads = str(max(1, (os.cpu_count() or 1) // workers))  # Dask's nanny would preset one a process
     return {

@@ -9,13 +9,18 @@ from pathlib import Path
 
 from distributed import Client
 
+from pressrun import layout
+from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.run import Run
+from pressrun.storage import Store
 from workers.fleet import Fleet
 from workers.model_cache import ensure_local
 from workers.order import PrintOrder
+
+FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
 
 
 def provision(run: Run, fleet: Fleet) -> PrintOrder:
@@ -43,8 +48,9 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     order = _order(run)
     if run.is_idle:
         return order
-    run.note("fleet.json", dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
+    run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = fleet.open()
+    _check_reach(client, order)
     for location, facts in ((order.model, order.facts), (order.embedder, order.embedder_facts)):
         if location is not None and facts is not None:
             run.ledger.origin_bytes += _bring(client, location, facts, order.cache_folder)
@@ -67,12 +73,26 @@ def _order(run: Run) -> PrintOrder:
     )
 
 
+def _check_reach(client: Client, order: PrintOrder) -> None:
+    """Refuse workers that cannot see the collection: their pictures would lie where nobody looks for them."""
+    blind = {worker.rpartition(":")[0] for worker, sees in client.run(_sees_run, order).items() if not sees}
+    if blind:
+        raise StageFailed(
+            f"The workers on {', '.join(sorted(blind))} cannot see the collection {order.collection}; give a location "
+            "that every host reaches under this name: a shared disk or a bucket."
+        )
+
+
+def _sees_run(order: PrintOrder) -> bool:
+    return Store(order.collection).exists(layout.run(order.run_id, FLEET))
+
+
 def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts, cache_folder: str) -> int:
     """Have one worker of each host make sure of its copy, and return the bytes read from the origin."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     one_a_host = {address.rpartition(":")[0]: address for address in workers}
     futures = [
-        client.submit(_ensure, location, facts, cache_folder, workers=[address], pure=False)
+        client.submit(_ensure, location, facts, cache_folder, workers=[address], allow_other_workers=True, pure=False)
         for address in one_a_host.values()
     ]
     return sum(client.gather(futures))

@@ -5,6 +5,7 @@ Knows nothing of how a worker measures; asks one that is there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,19 +13,23 @@ import pyarrow.compute as pc
 from distributed import Client
 
 from pressrun.batch import Batch
+from pressrun.errors import PressrunError, StageFailed
 from pressrun.plan import Shape, shapes
 from pressrun.profile import (
     Profile,
+    Timing,
     choose_batch_size,
     mean_image_s,
     profile_stores,
     recall_profile,
     remember_profile,
 )
-from pressrun.run import Run
+from pressrun.run import Run, picture_revision
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 from workers.warming import Warmth, measure, warm_worker
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
         Its open workers.
     order : PrintOrder
         The standing instructions.
+
+    Raises
+    ------
+    StageFailed
+        When no picture of the most common size can be drawn. A rarer size that cannot be measured is drawn one by one.
     """
     todo_shapes = shapes(run.plan.todo)
     if run.is_idle:
@@ -63,28 +73,57 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     run.ledger.provenance = warmth.provenance
     if run.job.batch_size is not None:
         return Speed(dict.fromkeys(todo_shapes, run.job.batch_size), None)
-    profiles = {shape: _profile(run, client, order, warmth, shape) for shape in todo_shapes}
+    found = {shape: _profile(run, client, order, warmth, shape) for shape in todo_shapes}
+    profiles = {shape: profile for shape, profile in found.items() if profile is not None}
     run.ledger.profiles = tuple(profiles.values())
-    batch_sizes = {shape: profile.batch_size for shape, profile in profiles.items()}
+    batch_sizes = {shape: profile.batch_size if profile else 1 for shape, profile in found.items()}
     return Speed(batch_sizes, mean_image_s(run.plan.todo, profiles))
 
 
 def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
     addresses = list(client.scheduler_info(n_workers=-1)["workers"])
-    futures = [client.submit(warm_worker, order, sample, workers=[address], pure=False) for address in addresses]
-    warmths: list[Warmth] = client.gather(futures)
+    # A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
+    futures = [
+        client.submit(warm_worker, order, sample, workers=[address], allow_other_workers=True, pure=False)
+        for address in addresses
+    ]
+    try:
+        warmths: list[Warmth] = client.gather(futures)
+    except PressrunError:
+        raise
+    except Exception as error:
+        size = f"{sample.shared('width_px')} x {sample.shared('height_px')} px"
+        raise StageFailed(
+            f"The model {order.facts.name} cannot draw one picture of {size} on the workers: "
+            f"{type(error).__name__}: {error}. Nothing was generated; look at the model, the picture size and the "
+            "workers' memory."
+        ) from error
     return warmths[0]
 
 
-def _profile(run: Run, client: Client, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile:
+def _profile(run: Run, client: Client, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile | None:
     stores = profile_stores(run.job)
-    profile = recall_profile(stores, run.facts.revision, order.dtype, shape, warmth.hardware)
+    revision = picture_revision(run.facts, run.job.engine)
+    profile = recall_profile(stores, revision, order.dtype, shape, warmth.hardware)
     if profile is None:
-        steps, timings = client.submit(measure, order, _sample(run, shape), pure=False).result()
+        steps, timings = _measured(client, order, _sample(run, shape))
+        if not timings:
+            return None
         size = choose_batch_size(timings)
-        profile = Profile(run.facts.revision, order.dtype, *shape, steps, tuple(timings), size, warmth.hardware)
+        profile = Profile(revision, order.dtype, *shape, steps, tuple(timings), size, warmth.hardware)
     remember_profile(stores, profile)
     return profile
+
+
+def _measured(client: Client, order: PrintOrder, sample: Batch) -> tuple[int, list[Timing]]:
+    try:
+        measured: tuple[int, list[Timing]] = client.submit(measure, order, sample, pure=False).result()
+    except PressrunError:
+        raise
+    except Exception:  # one picture size that fails must not stop the others; its pictures will say why
+        logger.warning("a picture size could not be measured, its pictures are drawn one by one", exc_info=True)
+        return 0, []
+    return measured
 
 
 def _sample(run: Run, shape: Shape) -> Batch:

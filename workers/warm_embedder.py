@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workers.embedder import Embedder
 from workers.model_cache import ensure_local
 from workers.order import PrintOrder
+
+if TYPE_CHECKING:  # brings torch, which only a worker that embeds has to wait for
+    from workers.embedder import Embedder
 
 _lock = threading.Lock()
 _warm: dict[str, Embedder] = {}
@@ -20,6 +23,8 @@ def warm_embedder(order: PrintOrder) -> Embedder | None:
     """Return the order's embedder, loaded at the first call, or None when its pictures are not embedded."""
     if order.embedder is None or order.embedder_facts is None:
         return None
+    from workers.embedder import Embedder
+
     revision = order.embedder_facts.revision
     with _lock:
         if revision not in _warm:

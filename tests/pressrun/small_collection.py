@@ -18,12 +18,14 @@ from pressrun.collection import Identity, join_collection
 from pressrun.index.generations import commit_index
 from pressrun.location import Location
 from pressrun.plan import name_images
+from pressrun.processes import this_process
 from pressrun.request import REQUEST_SCHEMA
 from pressrun.storage import Store
 
 REVISION = "c0ffee" * 5
 EMBEDDER = "decade" * 5
 DIMENSION = 4
+DEAD_PID = 2**22 + 1  # above the highest that Linux gives
 DEFAULTS: dict[str, Any] = {
     "image_id": "",
     "image_number": 0,
@@ -110,8 +112,8 @@ def ids(table: pa.Table) -> list[str]:
 
 
 def claim_of(run_id: str, **fields: Any) -> bytes:
-    """Return a writer's claim as it stands in a collection; far from here and long ago unless told."""
-    claim = {"run_id": run_id, "host": "elsewhere", "pid": 1, "process_started": 1.0, "beat": 0.0}
+    """Return a writer's claim as it stands in a collection; of a dead process of this host unless told."""
+    claim = {**this_process(), "run_id": run_id, "pid": DEAD_PID, "beat": 0.0}
     return json.dumps(claim | fields).encode()
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from pressrun import layout, manifest
-from pressrun.collection import Identity, WriterClaim, join_collection, read_identity
+from pressrun.collection import Identity, join_collection, read_identity
 from pressrun.errors import CollectionBusy, InvalidCollection, InvalidModel, InvalidPrompts
 from pressrun.job import Job
 from pressrun.location import Location
 from pressrun.run import Run, draft_run, open_run
 from pressrun.storage import TEMPORARY, Store
+from pressrun.writer_claim import WriterClaim
 from tests.pressrun.models.small_model import safetensors, write_model
 from tests.pressrun.small_collection import claim_of, ids, png, put_images, snapshot
 from tests.s3_server import S3Server
@@ -170,11 +171,13 @@ def test_closing_gives_the_claim_back_even_if_sweeping_fails(
     assert not store.exists(layout.WRITER)
 
 
-def test_a_run_that_lost_its_claim_leaves_the_others_temporary_objects(job: Job, store: Store) -> None:
+def test_a_run_that_lost_its_claim_leaves_the_others_temporary_objects(
+    job: Job, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draft = draft_run(job)
     store.write(f"{TEMPORARY}/theirs", b"x")
     claim = WriterClaim(store, "slept")
-    claim.is_lost = True
+    monkeypatch.setattr(WriterClaim, "is_lost", True)
     Run("slept", draft, draft.plan(), claim).close()
     assert store.read(f"{TEMPORARY}/theirs") == b"x"
 

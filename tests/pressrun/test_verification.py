@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,31 @@ from pressrun.collection import Identity, join_collection
 from pressrun.errors import InvalidCollection
 from pressrun.index.generations import load_index
 from pressrun.location import Location
-from pressrun.storage import TEMPORARY, Store
+from pressrun.storage import Store
 from pressrun.verification import Verification, mend, verify
+from tests.pressrun.damage import (
+    add_an_orphan,
+    change_an_image,
+    damage_a_part,
+    damage_every_part,
+    damage_the_index,
+    damage_the_indexs_records,
+    damage_the_pages_of_a_part,
+    double_a_row,
+    double_rows_and_lose_their_neighbour,
+    held,
+    leave_a_damaged_receipt,
+    leave_a_receipt,
+    leave_a_receipt_of_a_lost_image,
+    leave_a_temporary_object,
+    leave_the_index_ahead,
+    leave_the_index_behind,
+    lose_an_image,
+    lose_every_image,
+    lose_the_index,
+    put_another_table_in_a_parts_place,
+    write_down_a_wrong_size,
+)
 from tests.pressrun.small_collection import (
     DIMENSION,
     EMBEDDER,
@@ -21,7 +43,6 @@ from tests.pressrun.small_collection import (
     Killed,
     ids,
     make_collection,
-    png,
     put_images,
     snapshot,
     stars,
@@ -44,76 +65,6 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(Location(f"{server.make_bucket()}/out", server.storage_options))
 
 
-def lose_an_image(store: Store, rows: pa.Table) -> None:
-    store.delete([rows.column("path")[1].as_py()])
-
-
-def change_an_image(store: Store, rows: pa.Table) -> None:
-    store.write(rows.column("path")[1].as_py(), png(99))
-
-
-def lose_every_image(store: Store, rows: pa.Table) -> None:
-    store.delete(rows.column("path").to_pylist())
-
-
-def double_a_row(store: Store, rows: pa.Table) -> None:
-    manifest.write_part(store, rows.slice(1, 1))
-
-
-def double_rows_and_lose_their_neighbour(store: Store, rows: pa.Table) -> None:
-    # What is left of a part gets the name of another one, whose turn has yet to come.
-    parts = {ids(manifest.read_table(store, name))[0]: name for name in manifest.part_names(store)}
-    for start, lost in itertools.product((0, 3), range(3)):
-        part = rows.slice(start, 3)
-        name = manifest.write_part(store, part.take([at for at in range(3) if at != lost]))
-        if name > parts[ids(part)[0]]:
-            store.delete([part.column("path")[lost].as_py()])
-            return
-        store.delete([name])
-    raise AssertionError("no part comes later")
-
-
-def add_an_orphan(store: Store, rows: pa.Table) -> None:
-    store.write(layout.image("0" * 32), b"nobody's")
-
-
-def leave_a_receipt(store: Store, rows: pa.Table) -> None:
-    manifest.write_receipt(store, "batch", put_images(store, stars(2, first=100)))
-
-
-def leave_a_receipt_of_a_lost_image(store: Store, rows: pa.Table) -> None:
-    more = put_images(store, stars(2, first=100))
-    manifest.write_receipt(store, "batch", more)
-    store.delete([more.column("path")[0].as_py()])
-
-
-def leave_a_temporary_object(store: Store, rows: pa.Table) -> None:
-    store.write(f"{TEMPORARY}/half", b"x")
-
-
-def lose_the_index(store: Store, rows: pa.Table) -> None:
-    store.delete([name for name, _ in store.walk(layout.INDEX)])
-
-
-def leave_the_index_behind(store: Store, rows: pa.Table) -> None:
-    manifest.write_part(store, put_images(store, stars(3, first=100)))
-
-
-def leave_the_index_ahead(store: Store, rows: pa.Table) -> None:
-    store.delete(manifest.part_names(store)[:1])
-    left = held(store)
-    store.delete(row["path"] for row in rows.to_pylist() if row["image_id"] not in left)
-
-
-def damage_the_index(store: Store, rows: pa.Table) -> None:
-    (name,) = [name for name, _ in store.walk(layout.INDEX) if name.endswith(".faiss")]
-    store.write(name, store.read(name)[:-1] + b"?")
-
-
-def damage_the_indexs_records(store: Store, rows: pa.Table) -> None:
-    store.write(f"{layout.INDEX}/current.json", b"{")
-
-
 DAMAGE: dict[Callable[[Store, pa.Table], None], dict[str, int]] = {
     lose_an_image: {"missing": 1},
     change_an_image: {"changed": 1},
@@ -124,6 +75,12 @@ DAMAGE: dict[Callable[[Store, pa.Table], None], dict[str, int]] = {
     leave_a_receipt: {"leftover": 1, "index": 1},
     leave_a_receipt_of_a_lost_image: {"leftover": 1, "missing": 1, "index": 1},
     leave_a_temporary_object: {"leftover": 1},
+    damage_a_part: {"damaged": 1, "orphan": IMAGES // 2, "index": 1},
+    damage_the_pages_of_a_part: {"damaged": 1, "orphan": IMAGES // 2, "index": 1},
+    damage_every_part: {"damaged": 2, "orphan": IMAGES, "index": 1},
+    put_another_table_in_a_parts_place: {"damaged": 1, "orphan": IMAGES // 2, "index": 1},
+    leave_a_damaged_receipt: {"damaged": 1, "orphan": 2},
+    write_down_a_wrong_size: {"changed": 1},
     lose_the_index: {"index": 1},
     leave_the_index_behind: {"index": 1},
     leave_the_index_ahead: {"index": 1},
@@ -133,13 +90,11 @@ DAMAGE: dict[Callable[[Store, pa.Table], None], dict[str, int]] = {
 every_damage = pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
 
 
-def held(store: Store) -> set[str]:
-    return set(manifest.held_ids(store).to_pylist())
-
-
 def sound_images(store: Store, found: Verification) -> set[str]:
     bad = {flaw.name for flaw in found.flaws}
-    rows = manifest.read_rows(store, ["image_id", "path"]).to_pylist()
+    damaged = {flaw.name for flaw in found.flaws if flaw.kind == "damaged"}
+    names = sorted({*manifest.part_names(store), *manifest.receipt_names(store)} - damaged)
+    rows = [row for name in names for row in manifest.read_table(store, name, ["image_id", "path"]).to_pylist()]
     return {row["image_id"] for row in rows if row["path"] not in bad}
 
 
@@ -191,6 +146,15 @@ def test_a_flaw_says_both_values(store: Store) -> None:
     assert f"the manifest says {rows.column('sha256')[1].as_py()[:12]}" in flaw.detail
 
 
+def test_the_bytes_counted_are_those_that_were_read(store: Store) -> None:
+    rows = make_collection(store, IMAGES)
+    lost, changed = rows.column("path").to_pylist()[:2]
+    store.delete([lost])
+    store.write(changed, b"short")
+    write_down = rows.column("size_bytes").to_pylist()
+    assert verify(store).size_bytes == sum(write_down[2:]) + len(b"short")
+
+
 def test_an_empty_collection_is_sound(store: Store) -> None:
     join_collection(store, Identity(EMBEDDER, DIMENSION))
     found = verify(store)
@@ -226,7 +190,9 @@ def test_an_object_that_a_run_committed_after_the_look_is_kept(store: Store) -> 
     assert manifest.read_rows(store).num_rows == IMAGES + 1
 
 
-@pytest.mark.parametrize("damage", [double_rows_and_lose_their_neighbour, leave_a_receipt_of_a_lost_image])
+@pytest.mark.parametrize(
+    "damage", [double_rows_and_lose_their_neighbour, leave_a_receipt_of_a_lost_image, damage_a_part]
+)
 def test_killed_at_any_change_mending_can_be_done_again(
     tmp_path: Path, damage: Callable[[Store, pa.Table], None]
 ) -> None:
@@ -243,7 +209,7 @@ def test_killed_at_any_change_mending_can_be_done_again(
             killed += 1
         else:
             break
-        assert held(store) >= kept
+        assert sound_images(store, verify(store)) >= kept
         mend(store, verify(store))
         assert verify(store).flaws == []
         assert held(store) == kept
