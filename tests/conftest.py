@@ -1,0 +1,87 @@
+"""What the tests share: a home of their own, one real Prefect server, one real S3 server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.s3_server import s3_server
+from tests.served import served
+
+__all__ = ["s3_server", "served"]
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+}
+_HOME = pytest.StashKey[str]()
+_START_TIMEOUT_S = 180
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before any test module imports Prefect, which reads its settings once; the user's own home is left alone.
+    home = tempfile.mkdtemp(prefix="pressrun-tests-")
+    config.stash[_HOME] = home
+    api = f"http://127.0.0.1:{free_port()}/api"
+    os.environ.update(_ENVIRONMENT, HOME=home, TMPDIR=home, PREFECT_HOME=f"{home}/prefect", PREFECT_API_URL=api)
+    tempfile.tempdir = home
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    tempfile.tempdir = None
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[str]:
+    """Run the session's real Prefect server, to which every flow of a test reports, and give its address."""
+    url = os.environ["PREFECT_API_URL"]
+    port = url.removesuffix("/api").rpartition(":")[2]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
+    log = Path(os.environ["HOME"]) / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        await_health(url, server, log)
+        yield url
+    finally:
+        if "prefect" in sys.modules:
+            tell_the_rest()
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def tell_the_rest() -> None:
+    """Have Prefect send what this process still has to report; later it would wait long for a server that is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(at_exit=False)
+
+
+def await_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    gives_up = time.monotonic() + _START_TIMEOUT_S
+    while server.poll() is None and time.monotonic() < gives_up:
+        try:
+            if httpx.get(f"{url}/health", timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    server.kill()
+    raise RuntimeError(f"the Prefect server did not start: {log.read_text(errors='replace')[-2000:]}")

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments import cli
+from deployments.generate_command import GenerateOptions, generate, plan
+from deployments.report_command import report
+from deployments.search_command import search
+from deployments.verify_command import verify
+from flows.generate_images import generate_images
+from tasks.warm_model import warm_model
+from tests import runs
+
+PROMPTS = [
+    {"prompt": "a red star", "id": "one", "campaign": "summer"},
+    {"prompt": "[red]a blue ring[/nonsense] :star: \\[", "id": "two", "campaign": "winter"},
+    {"prompt": "a green heart", "id": "three", "campaign": "summer"},
+]
+
+
+@pytest.fixture(scope="module")
+def made(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a searchable collection, in a folder with a name that looks like markup."""
+    out = tmp_path_factory.mktemp("made") / "out[/bold]"
+    generate_images(runs.job(out, PROMPTS, embedder="carried"))
+    return out
+
+
+@pytest.fixture
+def collection(made: Path, tmp_path: Path) -> Path:
+    """Give a copy of the collection that a test may spoil."""
+    return shutil.copytree(made, tmp_path / "copy [/red]")
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+    """Give a function that runs a command and returns its exit code, output and errors."""
+
+    def say(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = cli.run([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return say
+
+
+def everything_below(folder: Path) -> dict[Path, float]:
+    return {path: path.stat().st_mtime for path in folder.rglob("*")}
+
+
+# What a command says of itself
+
+
+def plain(text: str) -> str:
+    """Return a text's words alone: help wraps them, draws boxes around them and sets some in colour."""
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def descriptions(documented: object) -> dict[str, str]:
+    """Return what a docstring says of each parameter."""
+    section = (inspect.getdoc(documented) or "").partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^(\w+) : .*\n((?:    .+\n?)+)", section + "\n", re.MULTILINE)
+    return {name: text for name, text in found if name != "options"}
+
+
+@pytest.mark.parametrize("command", [generate, plan, search, verify, report], ids=lambda command: command.__name__)
+def test_help_describes_every_option(command: Any, said: Any) -> None:
+    code, out, _ = said(command.__name__, "--help")
+    assert code == 0
+    wanted = descriptions(command) | (descriptions(GenerateOptions) if command in (generate, plan) else {})
+    assert len(wanted) >= 2
+    for name, text in wanted.items():
+        assert plain(text) in plain(out), f"{name} is not described"
+
+
+def test_the_first_page_names_every_command_and_every_exit_code(said: Any) -> None:
+    code, out, _ = said("--help")
+    assert code == 0
+    for word in (
+        "generate",
+        "plan",
+        "search",
+        "verify",
+        "report",
+        "2 refused",
+        "3 partial",
+        "4 flaws",
+        "130 interrupted",
+    ):
+        assert plain(word) in plain(out)
+
+
+def test_the_version_is_the_installed_one(said: Any) -> None:
+    assert said("--version")[1].strip() == metadata.version("pressrun")
+
+
+# Refusals: exit code 2, one explanation, nothing done
+
+
+def bad_rows(folder: Path, count: int) -> Path:
+    file = folder / "bad.csv"
+    rows = [f"picture {number},{0 if number % 2 else 5}" for number in range(2 * count)]
+    file.write_text("\n".join(["prompt,steps", *rows]) + "\n")
+    return file
+
+
+@pytest.mark.parametrize("command", ["generate", "plan"])
+def test_every_bad_row_is_told_at_once_and_before_a_server_starts(command: str, tmp_path: Path) -> None:
+    file = bad_rows(tmp_path, 70)
+    before = everything_below(tmp_path)
+    home = tmp_path / "home"
+    started = time.monotonic()
+    done = runs.run(None, command, file, *runs.quick_options(tmp_path / "out"), env={"PREFECT_HOME": str(home)})
+    took_s = time.monotonic() - started
+    assert (done.returncode, done.stdout) == (2, "")
+    told = [line.split(",")[0].strip() for line in done.stderr.splitlines() if "steps=" in line]
+    assert told == [f"row {number}" for number in range(2, 141, 2)]
+    assert "70 problems found" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(home.rglob("*.db"))  # a server makes its database first of all
+    assert set(everything_below(tmp_path)) - {home, *home.rglob("*")} == set(before)
+    assert took_s < 20  # of which all but a second is for Python to read Prefect, on a machine with other work
+
+
+@pytest.mark.parametrize(
+    ("arguments", "explanation"),
+    [
+        (["generate", "none.csv", "--model", runs.MODEL, "--output", "out"], "none.csv"),
+        (["generate", "prompts.txt", "--model", "nowhere", "--output", "out"], "nowhere"),
+        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "full"], "not a collection"),
+        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--steps", "0"], "steps"),
+        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--dask", "nonsense"], "address"),
+        (["generate", "prompts.txt", "--model", runs.MODEL], "--output"),
+        (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--nonsense", "3"], "--nonsense"),
+        (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--width", "abc"], "--width"),
+        (["search", "nowhere", "a star"], "no collection"),
+        (["search", "full"], "either words or --image"),
+        (["verify", "nowhere"], "no collection"),
+        (["report", "nowhere"], "no collection"),
+        (["nonsense"], "nonsense"),
+    ],
+    ids=lambda value: " ".join(map(str, value[:2])) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_refused_with_its_reason_and_leaves_everything_as_it_was(
+    arguments: list[Any], explanation: str, said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.txt").write_text("a red star\n")
+    Path("full").mkdir()
+    Path("full", "letter.txt").write_text("not a picture")
+    before = everything_below(tmp_path)
+    code, out, err = said(*arguments)
+    assert (code, out) == (2, "")
+    assert explanation in err
+    assert everything_below(tmp_path) == before
+
+
+# generate and plan
+
+
+def test_generate_tells_what_it_made_and_where_then_what_it_held(said: Any, prefect_api: str, tmp_path: Path) -> None:
+    file = runs.prompt_file(tmp_path, ["a red star", "[red]odd[/blue] :star: \\[", "a red star"])
+    out = tmp_path / "out[/x]"
+    code, told, stages = said("generate", file, *runs.quick_options(out))
+    assert code == 0
+    assert "complete: 2 images rendered, 0 failed, 0 held before, 1 duplicates" in told
+    for place in ("contact-sheet.png", "report.html", "manifest/"):
+        assert f"{out}/{place}" in told
+    assert "generate batches" in stages
+    code, told, _ = said("generate", file, *runs.quick_options(out), "--json")
+    record = json.loads(told)
+    assert code == 0
+    assert (record["outcome"], record["done"], record["held"], record["asked"]) == ("complete", 0, 2, 3)
+    assert not runs.flaws(out)
+
+
+@pytest.mark.slow
+def test_one_raising_prompt_among_200_is_partial_and_the_other_199_are_there(
+    said: Any, prefect_api: str, tmp_path: Path
+) -> None:
+    prompts = runs.prompts(200)
+    prompts[123] = "boom"
+    file, out = runs.prompt_file(tmp_path, prompts), tmp_path / "out"
+    options = {"engine": "tests.engines:faulty", "batch-size": 16}
+    code, told, _ = said("generate", file, *runs.quick_options(out, **options))
+    assert code == 3
+    assert "partial: 199 images rendered, 1 failed" in told
+    assert len(runs.rows(out)) == 199
+    assert len(list(out.glob("failures/*.parquet"))) == 1
+    assert not runs.flaws(out)
+    code, told, _ = said("generate", file, *runs.quick_options(out, **options), "--json")
+    assert code == 3
+    assert (json.loads(told)["held"], json.loads(told)["failed"]) == (199, 1)
+
+
+def test_a_stage_that_fails_is_told_without_a_traceback_and_can_be_tried_again(
+    said: Any, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_model, "retries", 0)  # the pauses between tries are Prefect's to test
+    file, out = runs.prompt_file(tmp_path, ["a red star"]), tmp_path / "out"
+    code, told, err = said(
+        "generate", file, *runs.quick_options(out, engine="tests.engines:small", width=512, height=512)
+    )
+    assert (code, told) == (1, "")
+    assert "error: The model shapes cannot draw one picture of 512 x 512 px" in err
+    assert not (out / "writer.json").exists()
+    assert said("generate", file, *runs.quick_options(out))[0] == 0
+
+
+def test_plan_tells_what_would_be_done_and_changes_nothing(
+    said: Any, collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = runs.prompt_file(tmp_path, ["a red star", *runs.prompts(5), "picture 4"])
+    before = everything_below(tmp_path)
+    code, told, _ = said("plan", file, *runs.quick_options(collection), "--price", 3, "--json")
+    record = json.loads(told)
+    assert code == 0
+    assert (record["asked"], record["duplicates"], record["held"], record["to_render"]) == (7, 1, 1, 5)
+    assert (record["batches"], record["workers"]) == (3, 2)
+    assert "to render" in said("plan", file, *runs.quick_options(collection))[1]
+    assert everything_below(tmp_path) == before
+
+
+# search, verify, report
+
+
+def test_search_names_picture_prompt_and_score_best_first(said: Any, made: Path) -> None:
+    code, told, _ = said("search", made, "a star", "--json")
+    hits = json.loads(told)
+    assert code == 0
+    assert sorted(hit["prompt"] for hit in hits) == sorted(row["prompt"] for row in PROMPTS)
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    assert all((made / hit["path"]).is_file() for hit in hits)
+    assert len(json.loads(said("search", made, "a star", "-k", 1, "--json")[1])) == 1
+
+
+def test_search_filters_on_columns_and_on_the_users_own(said: Any, made: Path) -> None:
+    wanted = {"extra.campaign=summer": {"one", "three"}, "prompt~BLUE": {"two"}, "user_id=three": {"three"}}
+    for condition, ids in wanted.items():
+        hits = json.loads(said("search", made, "a star", "--where", condition, "--json")[1])
+        assert {hit["row"]["user_id"] for hit in hits} == ids
+    both = ("--where", "extra.campaign=summer", "--where", "prompt~star")
+    assert [hit["prompt"] for hit in json.loads(said("search", made, "x", *both, "--json")[1])] == ["a red star"]
+    assert said("search", made, "a star", "--where", "nonsense=1")[0] == 2
+    assert said("search", made, "a star", "-k", 0)[0] == 2
+
+
+def test_search_by_a_picture_finds_that_picture(said: Any, made: Path) -> None:
+    for row in runs.rows(made).values():
+        best, *_ = json.loads(said("search", made, "--image", made / row["path"], "--json")[1])
+        assert best["image_id"] == row["image_id"]
+        assert best["score"] == pytest.approx(1, abs=0.01)
+    code, _, err = said("search", made, "--image", made / "collection.json")
+    assert code == 2
+    assert "cannot be read as a picture" in err
+
+
+def test_search_shows_prompts_as_they_were_written(said: Any, made: Path) -> None:
+    code, told, _ = said("search", made, "a ring")
+    assert code == 0
+    assert PROMPTS[1]["prompt"].split()[0] in told
+    assert ":star:" in told
+
+
+def test_verify_proves_names_flaws_and_mends_them_only_when_asked(said: Any, collection: Path) -> None:
+    code, told, _ = said("verify", collection)
+    assert code == 0
+    assert "sound: 3 images, 3 objects" in told
+    stray = collection / "images" / "aa" / "[/odd].png"  # two folders to the file system, a closing tag to Rich
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"stray")
+    code, told, _ = said("verify", collection)
+    assert code == 4
+    assert "orphan images/aa/[/odd].png" in told
+    code, told, _ = said("verify", collection, "--json")
+    assert code == 4
+    assert [flaw["kind"] for flaw in json.loads(told)["flaws"]] == ["orphan"]
+    assert stray.exists()
+    assert said("verify", collection, "--repair")[0] == 0
+    assert not stray.exists()
+    assert json.loads(said("verify", collection, "--json")[1])["sound"] is True
+
+
+def test_report_draws_the_page_again_where_it_is_asked_for(said: Any, collection: Path, tmp_path: Path) -> None:
+    page = collection / "report.html"
+    page.unlink()
+    code, told, _ = said("report", collection)
+    assert (code, told.strip()) == (0, str(page))
+    assert "a red star" in page.read_text()
+    (run,) = (collection / "runs").iterdir()
+    elsewhere = tmp_path / "page.html"
+    code, told, _ = said("report", collection, "--run", run.name, "--output", elsewhere)
+    assert (code, told.strip()) == (0, str(elsewhere))
+    assert elsewhere.read_text() == page.read_text()
+    code, _, err = said("report", collection, "--run", "nonsense")
+    assert code == 2
+    assert "no report of run nonsense" in err

@@ -1,0 +1,78 @@
+"""The server that Prefect starts when a user has none: there in time, and gone however the command ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.temporary_server import TemporaryServer
+from tests import runs
+
+
+def servers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "uvicorn" in child.cmdline()]
+
+
+def start_alone(tmp_path: Path, images: int) -> subprocess.Popen[str]:
+    """Start the command line as somebody who has no Prefect server."""
+    file = runs.prompt_file(tmp_path, runs.prompts(images))
+    options = runs.quick_options(tmp_path / "out", engine="tests.engines:slow")
+    home = {"PREFECT_HOME": str(tmp_path / "home")}
+    return runs.start(None, "generate", file, *options, env=home, start_new_session=True)
+
+
+def test_none_is_started_for_somebody_who_has_a_server() -> None:
+    before = runs.descendants()
+    TemporaryServer().wait()  # the tests have one
+    assert runs.descendants() == before
+
+
+@pytest.mark.slow
+def test_it_ends_with_a_command_that_is_killed_while_it_starts(tmp_path: Path) -> None:
+    command = start_alone(tmp_path, 2)
+    runs.catch(command, lambda: servers(command), "the server's process")
+    family = psutil.Process(command.pid).children(recursive=True)
+    command.kill()
+    command.communicate()
+    assert not psutil.wait_procs(family, timeout=30)[1]
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_run_first_and_the_server_after_it(tmp_path: Path) -> None:
+    command = start_alone(tmp_path, 40)
+    runs.catch(command, lambda: list(tmp_path.glob("out/receipts/*.parquet")), "the first receipt")
+    family = psutil.Process(command.pid).children(recursive=True)
+    os.killpg(command.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    _, said = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert "Traceback" not in said
+    assert "goes on from here" in said
+    assert not psutil.wait_procs(family, timeout=30)[1]
+    assert not (tmp_path / "out" / "writer.json").exists()
+
+
+def watchdog(watched: subprocess.Popen[bytes], created: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "deployments.watchdog", str(watched.pid), repr(created)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=runs.ROOT)
+
+
+@pytest.mark.parametrize("mistaken", [False, True], ids=["the process meant", "another one with its number"])
+def test_the_watchdog_ends_the_process_it_was_given_and_no_other(mistaken: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as sleeper:
+        dog = watchdog(sleeper, psutil.Process(sleeper.pid).create_time() - 100 * mistaken)
+        assert dog.poll() is None
+        assert sleeper.poll() is None
+        assert dog.stdin is not None
+        dog.stdin.close()  # as the owner's end does
+        if not mistaken:
+            assert sleeper.wait(timeout=30) == -signal.SIGTERM
+        assert dog.wait(timeout=30) == 0
+        assert (sleeper.poll() is None) is mistaken
+        sleeper.kill()

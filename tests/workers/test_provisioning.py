@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pressrun.plan import cut_batches
+from pressrun.run import open_run
+from tests import runs
+from tests.s3_server import S3Server
+from tests.workers.conftest import OpenedRun
+from workers.fleet import LocalFleet
+from workers.provisioning import provision
+from workers.window import Window
+
+Opened = Callable[..., OpenedRun]
+
+
+def test_the_order_says_what_the_job_says(fleet: LocalFleet, opened: Opened) -> None:
+    run, order = opened(runs.prompts(2), embedder="carried", precision="fp32")
+    assert (order.run_id, order.engine, order.dtype) == (run.run_id, "null", "fp32")
+    assert (order.model, order.collection, order.embedder) == (run.job.model, run.job.collection, run.job.embedder)
+    assert order.embedder_facts is not None
+    assert order.embedding_size == order.embedder_facts.dimension > 0
+
+
+def test_a_model_on_this_host_is_used_where_it_lies(fleet: LocalFleet, opened: Opened) -> None:
+    run, _ = opened(runs.prompts(2))
+    assert run.ledger.origin_bytes == 0
+
+
+def test_the_cluster_is_recorded_before_it_is_opened(tmp_path: Path) -> None:
+    class Unopenable(LocalFleet):
+        def open(self) -> None:
+            raise OSError("no ports left")
+
+    run = open_run(runs.job(tmp_path / "out", runs.prompts(2)).job(), "run-1")
+    try:
+        with pytest.raises(OSError, match="no ports"):
+            provision(run, Unopenable())
+        assert json.loads(run.store.read("runs/run-1/fleet.json"))["kind"] == "local"
+    finally:
+        run.close()
+
+
+def test_a_run_with_nothing_to_do_opens_no_cluster(fleet: LocalFleet, opened: Opened) -> None:
+    class Unopenable(LocalFleet):
+        def open(self) -> None:
+            raise AssertionError("opened")
+
+    first, order = opened(runs.prompts(2))
+    list(Window(fleet.open(), order, in_flight=1).receipts(cut_batches(first.plan.todo, {(64, 64): 2})))
+    first.close()
+    run, _ = opened(runs.prompts(2))
+    assert run.is_idle
+    assert provision(run, Unopenable()).run_id == run.run_id
+
+
+def test_a_remote_model_is_read_once_for_all_workers_of_a_host_and_once_for_all_runs(
+    fleet: LocalFleet, opened: Opened, s3_server: S3Server
+) -> None:
+    bucket = s3_server.make_bucket()
+    runs.upload(s3_server, runs.MODEL, f"{bucket}/shapes")
+    store = runs.model_store(s3_server, bucket)
+    run, order = opened(runs.prompts(2), model="shapes", model_store=store)
+    assert run.ledger.origin_bytes == sum(file.size_bytes for file in order.facts.files) > 0
+    run.close()
+    again, _ = opened(runs.prompts(2), model="shapes", model_store=store)
+    assert again.ledger.origin_bytes == 0

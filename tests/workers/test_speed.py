@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pressrun.errors import InvalidJob, StageFailed
+from tests import engines, runs
+from tests.workers.conftest import OpenedRun
+from workers.fleet import LocalFleet
+from workers.speed import warm_fleet
+
+Opened = Callable[..., OpenedRun]
+SHAPE = (64, 64)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Measurements of other tests are not remembered."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return
+
+
+def measurements(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in folder.glob("profiles/*.json")]
+
+
+def test_a_given_batch_size_is_used_unmeasured(fleet: LocalFleet, opened: Opened, tmp_path: Path) -> None:
+    run, order = opened(runs.prompts(3), batch_size=5)
+    speed = warm_fleet(run, fleet, order)
+    assert (speed.batch_sizes, speed.image_s) == ({SHAPE: 5}, None)
+    assert measurements(tmp_path / "out") == []
+    assert run.ledger.provenance["engine"] == "null"
+
+
+def test_a_measured_batch_size_is_remembered_in_the_collection_and_on_the_machine(
+    fleet: LocalFleet, opened: Opened, tmp_path: Path
+) -> None:
+    run, order = opened(runs.prompts(3), batch_size=None, engine="tests.engines:small")
+    speed = warm_fleet(run, fleet, order)
+    (found,) = measurements(tmp_path / "out")
+    assert measurements(tmp_path / "home" / ".cache" / "pressrun") == [found]
+    assert [timing["batch_size"] for timing in found["timings"]] == [1, 2]  # memory ends the ladder there
+    assert speed.batch_sizes == {SHAPE: found["batch_size"]}
+    assert speed.image_s is not None
+    assert speed.image_s > 0
+    assert [profile.batch_size for profile in run.ledger.profiles] == [found["batch_size"]]
+    assert engines.drawn(tmp_path / "out") == []
+
+
+def test_a_remembered_batch_size_is_not_measured_again(fleet: LocalFleet, opened: Opened, tmp_path: Path) -> None:
+    run, order = opened(runs.prompts(3), batch_size=None)
+    warm_fleet(run, fleet, order)
+    (file,) = (tmp_path / "out" / "profiles").iterdir()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"batch_size": 7}))
+    assert warm_fleet(run, fleet, order).batch_sizes == {SHAPE: 7}
+
+
+@pytest.mark.parametrize("prompt", ["boom", "kill always"])
+def test_a_harmful_prompt_is_not_the_one_to_warm_up_with(fleet: LocalFleet, opened: Opened, prompt: str) -> None:
+    run, order = opened([prompt, "fine"], batch_size=None, engine="tests.engines:faulty")
+    assert warm_fleet(run, fleet, order).batch_sizes.keys() == {SHAPE}
+
+
+def test_a_rare_size_that_cannot_be_drawn_does_not_stop_the_others(fleet: LocalFleet, opened: Opened) -> None:
+    prompts = [*runs.prompts(3), {"prompt": "huge", "width": 256, "height": 256}]
+    run, order = opened(prompts, batch_size=None, engine="tests.engines:small")
+    speed = warm_fleet(run, fleet, order)
+    assert speed.batch_sizes[256, 256] == 1
+    assert speed.batch_sizes[SHAPE] in (1, 2)
+    assert speed.image_s is None
+    assert [profile.shape for profile in run.ledger.profiles] == [SHAPE]
+
+
+def test_a_common_size_that_cannot_be_drawn_fails_the_stage_with_size_and_reason(
+    fleet: LocalFleet, opened: Opened
+) -> None:
+    huge = {"width": 256, "height": 256}
+    run, order = opened(runs.prompts(3), engine="tests.engines:small", defaults=huge)
+    with pytest.raises(StageFailed, match=r"shapes cannot draw one picture of 256 x 256 px.*OutOfMemory"):
+        warm_fleet(run, fleet, order)
+
+
+@pytest.mark.parametrize("engine", ["nonsense", "tests.engines:missing", "no_such_module:engine"])
+def test_an_unknown_engine_is_named(fleet: LocalFleet, opened: Opened, engine: str) -> None:
+    run, order = opened(runs.prompts(1), engine=engine)
+    with pytest.raises(InvalidJob, match=engine):
+        warm_fleet(run, fleet, order)
