@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 
 import prefect
-import psutil
 from prefect.context import get_settings_context
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
@@ -44,31 +43,22 @@ class TemporaryServer:
 
 
 class _WatchedServer(SubprocessASGIServer):
-    """The server that Prefect would start, in a session of its own and under a watchdog from its first moment.
+    """The server that Prefect would start, in a session of its own, and run by a watchdog.
 
     Prefect keeps one such server a process and takes this one for it. Ctrl-C is for the run, which still has to report
-    its end to the server; a kill -9 of the run is noticed by the watchdog.
+    its end to the server; a kill -9 of the run, even while the server starts, is noticed by the watchdog.
     """
 
     def _run_uvicorn_command(self) -> subprocess.Popen[bytes]:
         settings = get_settings_context().settings.to_environment_variables(exclude_unset=True)
         marks = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        python = [sys.executable, "-m"]
         application = ["--app-dir", str(Path(prefect.__file__).parent.parent), "--factory", _APPLICATION]
         address = ["--host", "127.0.0.1", "--port", str(self.port)]
-        server = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", *application, *address, "--log-level", "error", "--lifespan", "on"],
+        server = [*python, "uvicorn", *application, *address, "--log-level", "error", "--lifespan", "on"]
+        return subprocess.Popen(
+            [*python, "deployments.watchdog", *server],
             env={**os.environ, **marks, **settings},
-            start_new_session=True,
+            stdin=subprocess.PIPE,  # its end is this process's end
+            start_new_session=True,  # Ctrl-C is for this process
         )
-        _watch(server.pid)
-        return server
-
-
-def _watch(pid: int) -> None:
-    """Have another process end `pid` when this one is gone, however it goes."""
-    started = psutil.Process(pid).create_time()
-    subprocess.Popen(
-        [sys.executable, "-m", "deployments.watchdog", str(pid), repr(started)],
-        stdin=subprocess.PIPE,  # its end is this process's end
-        start_new_session=True,  # Ctrl-C is for this process, not for the watchdog
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,31 +14,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.home import HOME  # first of all: Prefect reads its settings when it is imported
 from tests.s3_server import s3_server
 from tests.served import served
 
 __all__ = ["s3_server", "served"]
-_ENVIRONMENT = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-}
-_HOME = pytest.StashKey[str]()
 _START_TIMEOUT_S = 180
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # Before any test module imports Prefect, which reads its settings once; the user's own home is left alone.
-    home = tempfile.mkdtemp(prefix="pressrun-tests-")
-    config.stash[_HOME] = home
-    api = f"http://127.0.0.1:{free_port()}/api"
-    os.environ.update(_ENVIRONMENT, HOME=home, TMPDIR=home, PREFECT_HOME=f"{home}/prefect", PREFECT_API_URL=api)
-    tempfile.tempdir = home
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     tempfile.tempdir = None
-    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +33,7 @@ def prefect_api() -> Iterator[str]:
     url = os.environ["PREFECT_API_URL"]
     port = url.removesuffix("/api").rpartition(":")[2]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
-    log = Path(os.environ["HOME"]) / "server.log"
+    log = HOME / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -59,11 +44,6 @@ def prefect_api() -> Iterator[str]:
             tell_the_rest()
         server.terminate()
         server.wait(timeout=30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def tell_the_rest() -> None:

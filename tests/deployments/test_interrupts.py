@@ -9,13 +9,16 @@ from deployments.interrupts import heard_once
 
 
 def test_ctrl_c_is_raised_once_and_then_only_answered(capsys: pytest.CaptureFixture[str]) -> None:
-    torn_down = False
-    with heard_once(), pytest.raises(KeyboardInterrupt):
+    def work() -> None:
         try:
             os.kill(os.getpid(), signal.SIGINT)
         finally:
             os.kill(os.getpid(), signal.SIGINT)
-            torn_down = True
+            torn_down.append(True)
+
+    torn_down: list[bool] = []
+    with heard_once(), pytest.raises(KeyboardInterrupt):
+        work()
     assert torn_down
     assert "still stopping" in capsys.readouterr().err
 

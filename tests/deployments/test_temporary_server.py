@@ -58,21 +58,26 @@ def test_ctrl_c_stops_the_run_first_and_the_server_after_it(tmp_path: Path) -> N
     assert not (tmp_path / "out" / "writer.json").exists()
 
 
-def watchdog(watched: subprocess.Popen[bytes], created: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "deployments.watchdog", str(watched.pid), repr(created)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=runs.ROOT)
+def watched(code: str) -> subprocess.Popen[str]:
+    """Run a Python program under the watchdog, which is followed by its output."""
+    command = [sys.executable, "-m", "deployments.watchdog", sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=runs.ROOT, **pipes)
 
 
-@pytest.mark.parametrize("mistaken", [False, True], ids=["the process meant", "another one with its number"])
-def test_the_watchdog_ends_the_process_it_was_given_and_no_other(mistaken: bool) -> None:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as sleeper:
-        dog = watchdog(sleeper, psutil.Process(sleeper.pid).create_time() - 100 * mistaken)
-        assert dog.poll() is None
-        assert sleeper.poll() is None
+@pytest.mark.parametrize("stubborn", [False, True], ids=["that obeys", "that ignores being asked"])
+@pytest.mark.parametrize("how", ["its owner's end", "being asked"])
+def test_the_watchdog_ends_its_command(how: str, stubborn: bool) -> None:
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
+    with watched(f"{deaf}import os, time; print(os.getpid(), flush=True); time.sleep(60)") as dog:
         assert dog.stdin is not None
-        dog.stdin.close()  # as the owner's end does
-        if not mistaken:
-            assert sleeper.wait(timeout=30) == -signal.SIGTERM
-        assert dog.wait(timeout=30) == 0
-        assert (sleeper.poll() is None) is mistaken
-        sleeper.kill()
+        assert dog.stdout is not None
+        command = psutil.Process(int(dog.stdout.readline()))
+        dog.stdin.close() if how == "its owner's end" else dog.terminate()
+        assert dog.wait(timeout=30) != 0
+        assert not command.is_running()
+
+
+def test_the_watchdog_ends_as_its_command_ends() -> None:
+    with watched("raise SystemExit(3)") as dog:
+        assert dog.wait(timeout=30) == 3

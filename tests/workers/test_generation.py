@@ -82,7 +82,7 @@ def test_a_run_whose_collection_was_taken_over_stops_writing(
         return is_taken_over(run.check_claim)
 
     runs.wait_until(take_over, "the run to notice")
-    with pytest.raises(CollectionBusy, match="another run"):
+    with pytest.raises(CollectionBusy, match=run.run_id):
         generate(run, Shard(0, 0, 8), PAIRS, Window(fleet.open(), order, in_flight=4))
 
 

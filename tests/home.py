@@ -1,0 +1,32 @@
+"""A home of the tests' own, made when this module is imported: nobody's Prefect, cache or folder is touched."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def prepare_home() -> Path:
+    """Give this process, and all that it starts, a home and a Prefect server of their own."""
+    home = Path(tempfile.mkdtemp(prefix="pressrun-tests-"))
+    os.environ |= {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    tempfile.tempdir = str(home)
+    return home
+
+
+HOME = prepare_home()
