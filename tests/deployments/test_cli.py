@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-import inspect
 import json
-import re
 import shutil
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments import cli
-from deployments.generate_command import GenerateOptions, generate, plan
-from deployments.report_command import report
-from deployments.search_command import search
-from deployments.verify_command import verify
 from flows.generate_images import generate_images
 from tasks.warm_model import warm_model
 from tests import runs
@@ -61,52 +54,6 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
 
 def everything_below(folder: Path) -> dict[Path, float]:
     return {path: path.stat().st_mtime for path in folder.rglob("*")}
-
-
-# What a command says of itself
-
-
-def plain(text: str) -> str:
-    """Return a text's words alone: help wraps them, draws boxes around them and sets some in colour."""
-    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
-
-
-def descriptions(documented: object) -> dict[str, str]:
-    """Return what a docstring says of each parameter."""
-    section = (inspect.getdoc(documented) or "").partition("Parameters\n----------\n")[2].partition("\n\n")[0]
-    found = re.findall(r"^(\w+) : .*\n((?:    .+\n?)+)", section + "\n", re.MULTILINE)
-    return {name: text for name, text in found if name != "options"}
-
-
-@pytest.mark.parametrize("command", [generate, plan, search, verify, report], ids=lambda command: command.__name__)
-def test_help_describes_every_option(command: Any, said: Any) -> None:
-    code, out, _ = said(command.__name__, "--help")
-    assert code == 0
-    wanted = descriptions(command) | (descriptions(GenerateOptions) if command in (generate, plan) else {})
-    assert len(wanted) >= 2
-    for name, text in wanted.items():
-        assert plain(text) in plain(out), f"{name} is not described"
-
-
-def test_the_first_page_names_every_command_and_every_exit_code(said: Any) -> None:
-    code, out, _ = said("--help")
-    assert code == 0
-    for word in (
-        "generate",
-        "plan",
-        "search",
-        "verify",
-        "report",
-        "2 refused",
-        "3 partial",
-        "4 flaws",
-        "130 interrupted",
-    ):
-        assert plain(word) in plain(out)
-
-
-def test_the_version_is_the_installed_one(said: Any) -> None:
-    assert said("--version")[1].strip() == metadata.version("pressrun")
 
 
 # Refusals: exit code 2, one explanation, nothing done

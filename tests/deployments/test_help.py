@@ -1,0 +1,60 @@
+"""What the command line says of itself."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from importlib import metadata
+
+import pytest
+
+from deployments import cli
+from deployments.generate_command import GenerateOptions, generate, plan
+from deployments.report_command import report
+from deployments.search_command import search
+from deployments.verify_command import verify
+
+
+def plain(text: str) -> str:
+    """Return a text's words alone: help wraps them, draws boxes around them and sets some in colour."""
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def descriptions(documented: object) -> dict[str, str]:
+    """Return what a docstring says of each parameter."""
+    section = (inspect.getdoc(documented) or "").partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^(\w+) : .*\n((?:    .+\n?)+)", section + "\n", re.MULTILINE)
+    return {name: text for name, text in found if name != "options"}
+
+
+@pytest.mark.parametrize("command", [generate, plan, search, verify, report], ids=lambda command: command.__name__)
+def test_help_describes_every_option(command: Callable[..., object], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command.__name__, "--help"]) == 0
+    out = capsys.readouterr().out
+    wanted = descriptions(command) | (descriptions(GenerateOptions) if command in (generate, plan) else {})
+    assert len(wanted) >= 2
+    for name, text in wanted.items():
+        assert plain(text) in plain(out), f"{name} is not described"
+
+
+def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    out = capsys.readouterr().out
+    for word in (
+        "generate",
+        "plan",
+        "search",
+        "verify",
+        "report",
+        "2 refused",
+        "3 partial",
+        "4 flaws",
+        "130 interrupted",
+    ):
+        assert plain(word) in plain(out)
+
+
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == metadata.version("pressrun")
