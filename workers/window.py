@@ -108,7 +108,7 @@ class Window:
                     last_receipt = last_worker = now
                 elif self._has_workers():
                     last_worker = now
-                self._check_patience(now - last_worker, now - last_receipt, list(flight.pending))
+                self._check_patience(now - last_worker, now - last_receipt, flight.waiting)
         except _GONE as error:
             raise StageFailed(
                 f"The Dask scheduler went away with {len(flight.pending)} batches in flight "
@@ -161,6 +161,11 @@ class _Flight:
         self._submitted = 0
         self._backlog: deque[Batch] = deque()
         self.pending: dict[str, tuple[Future, Batch]] = {}
+
+    @property
+    def waiting(self) -> list[str]:
+        """The ids of the batches on the cluster."""
+        return [batch.batch_id for _, batch in self.pending.values()]
 
     def top_up(self, batches: Iterator[Batch]) -> bool:
         """Submit batches while slots are free; return whether there may be more."""

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pressrun.errors import StageFailed
 from pressrun.plan import cut_batches
 from pressrun.run import open_run
 from tests import runs
+from tests.home import HOME
 from tests.s3_server import S3Server
 from tests.workers.conftest import OpenedRun
 from workers.fleet import LocalFleet
@@ -16,6 +19,12 @@ from workers.provisioning import provision
 from workers.window import Window
 
 Opened = Callable[..., OpenedRun]
+
+
+@pytest.fixture
+def empty_cache() -> None:
+    """Drop the models that earlier tests brought to this host."""
+    shutil.rmtree(HOME / ".cache" / "pressrun" / "models", ignore_errors=True)
 
 
 def test_the_order_says_what_the_job_says(fleet: LocalFleet, opened: Opened) -> None:
@@ -59,7 +68,7 @@ def test_a_run_with_nothing_to_do_opens_no_cluster(fleet: LocalFleet, opened: Op
 
 
 def test_a_remote_model_is_read_once_for_all_workers_of_a_host_and_once_for_all_runs(
-    fleet: LocalFleet, opened: Opened, s3_server: S3Server
+    opened: Opened, s3_server: S3Server, empty_cache: None
 ) -> None:
     bucket = s3_server.make_bucket()
     runs.upload(s3_server, runs.MODEL, f"{bucket}/shapes")
@@ -69,3 +78,13 @@ def test_a_remote_model_is_read_once_for_all_workers_of_a_host_and_once_for_all_
     run.close()
     again, _ = opened(runs.prompts(2), model="shapes", model_store=store)
     assert again.ledger.origin_bytes == 0
+
+
+def test_workers_that_cannot_see_the_collection_are_refused_by_host(fleet: LocalFleet, tmp_path: Path) -> None:
+    # Each process has a memory of its own, as hosts without a shared disk have each their own folders.
+    run = open_run(runs.job(f"memory://{tmp_path.name}", runs.prompts(2)).job(), "run-1")
+    try:
+        with pytest.raises(StageFailed, match=r"workers on tcp://127.0.0.1 cannot see the collection .* shared disk"):
+            provision(run, fleet)
+    finally:
+        run.close()

@@ -160,6 +160,13 @@ def test_a_cluster_that_stays_without_workers_is_given_up_with_the_batches_that_
             list(window.receipts(batches(run)))
 
 
+def test_batches_of_which_none_finishes_in_time_end_the_stage_by_name(fleet: LocalFleet, opened: Opened) -> None:
+    run, order = opened(runs.prompts(20), engine="tests.engines:slow")
+    window = Window(fleet.open(), order, in_flight=2, stall_s=0.6)
+    with pytest.raises(StageFailed, match=r"None of 2 batches \([0-9a-f]{20}, [0-9a-f]{20}\) finished within 1 s"):
+        list(window.receipts(batches(run, size=10)))  # 2 s a batch
+
+
 def test_a_cluster_that_goes_away_ends_the_run_instead_of_hanging(opened: Opened) -> None:
     run, order = opened(runs.prompts(40), engine="tests.engines:slow")
     doomed = LocalFleet(1)
