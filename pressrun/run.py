@@ -92,11 +92,12 @@ class Run:
         return not self._claim.is_lost
 
     def check_claim(self) -> None:
-        """Raise CollectionBusy when another run took the collection over, because this one seemed dead."""
+        """Raise CollectionBusy when another run may have taken the collection over, because this one seemed dead."""
         if not self.holds_claim:
             raise CollectionBusy(
-                f"Run {self.run_id} gave no sign of life for too long, and another took {self.store.location} over; "
-                "what was finished is kept, run the job again when the other has ended."
+                f"Run {self.run_id} gave no sign of life for too long, so that another may have taken "
+                f"{self.store.location} over; what was finished is kept, run the job again when no other run is "
+                "at work there."
             )
 
     def close(self) -> None:

@@ -11,11 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import FlowRunContext
 
 _EVERY_S = 3.0
 logger = logging.getLogger(__name__)
+
+
+def is_cancelled() -> bool:
+    """Return whether the current flow run was cancelled; False outside a flow run."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    with get_client(sync_client=True) as client:
+        return _was_cancelled(client, context.flow_run.id)
 
 
 @contextmanager
@@ -44,11 +53,15 @@ def watching_for_cancellation(on_cancel: Callable[[], None]) -> Iterator[None]:
 def _watch(flow_run_id: UUID, on_cancel: Callable[[], None], ended: threading.Event) -> None:
     with get_client(sync_client=True) as client:
         while not ended.wait(_EVERY_S):
-            try:
-                state = client.read_flow_run(flow_run_id).state
-            except Exception:  # a server that is away for a moment is no reason to stop
-                logger.warning("the run's state could not be read", exc_info=True)
-                continue
-            if state is not None and (state.is_cancelling() or state.is_cancelled()):
+            if _was_cancelled(client, flow_run_id):
                 on_cancel()
                 return
+
+
+def _was_cancelled(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
+    try:
+        state = client.read_flow_run(flow_run_id).state
+    except Exception:  # a server that is away for a moment is no reason to stop
+        logger.warning("the run's state could not be read", exc_info=True)
+        return False
+    return state is not None and (state.is_cancelling() or state.is_cancelled())

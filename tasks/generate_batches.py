@@ -16,6 +16,7 @@ from tasks.cancellation_watch import watching_for_cancellation
 from tasks.progress_artifact import ProgressArtifact
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
+from tasks.stage import stage
 from workers.fleet import Fleet
 from workers.generation import generate
 from workers.order import PrintOrder
@@ -43,7 +44,7 @@ def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
 @task(name="generate batches", task_run_name="generate {run.plan.todo.num_rows} images", cache_policy=NO_CACHE)
 def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) -> Counts:
     """Generate all shards and return what became of the images."""
-    with run.ledger.stage("generate batches", "drawing"):
+    with stage(run, "generate batches", "drawing"):
         shards = cut_shards(run.plan.todo.num_rows, run.job.shard_images)
         run.ledger.start_generating()
         if shards:

@@ -12,6 +12,7 @@ from pressrun.index.generations import commit_index
 from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
+from tasks.stage import stage
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 from workers.search_examples import find_examples
@@ -31,7 +32,7 @@ def index_outputs(run: Run, fleet: Fleet, order: PrintOrder) -> int:
     if run.embedder_facts is None:
         log_line("no embedder, no index")
         return 0
-    with run.ledger.stage("index outputs", "indexing"):
+    with stage(run, "index outputs", "indexing"):
         run.check_claim()
         meta = commit_index(
             run.store, run.embedder_facts.dimension, run.embedder_facts.revision, threads=os.cpu_count() or 1

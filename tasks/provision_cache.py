@@ -9,6 +9,7 @@ from prefect.tasks import exponential_backoff
 from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
+from tasks.stage import stage
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 from workers.provisioning import provision
@@ -25,7 +26,7 @@ from workers.provisioning import provision
 )
 def provision_cache(run: Run, fleet: Fleet) -> PrintOrder:
     """Open the fleet and bring the weights to its hosts."""
-    with run.ledger.stage("provision cache", "opening workers, bringing the weights to them"):
+    with stage(run, "provision cache", "opening workers, bringing the weights to them"):
         order = provision(run, fleet)
     log_line(f"{run.facts.weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
     return order

@@ -9,6 +9,7 @@ from prefect.tasks import exponential_backoff
 from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
+from tasks.stage import stage
 from workers.fleet import Fleet
 from workers.scaling import scale
 from workers.speed import Speed
@@ -25,7 +26,7 @@ from workers.speed import Speed
 )
 def scale_out(run: Run, fleet: Fleet, speed: Speed) -> int:
     """Bring the fleet to its working size."""
-    with run.ledger.stage("scale out", "starting the other workers"):
+    with stage(run, "scale out", "starting the other workers"):
         workers = scale(run, fleet, speed)
     log_line(f"{workers} workers")
     return workers

@@ -9,6 +9,7 @@ from prefect.tasks import exponential_backoff
 from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
+from tasks.stage import stage
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 from workers.speed import Speed, warm_fleet
@@ -25,7 +26,7 @@ from workers.speed import Speed, warm_fleet
 )
 def warm_model(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     """Warm the workers and settle the batch sizes."""
-    with run.ledger.stage("warm model", "loading the model, measuring batch sizes"):
+    with stage(run, "warm model", "loading the model, measuring batch sizes"):
         speed = warm_fleet(run, fleet, order)
     sizes = ", ".join(f"{size} at {width} x {height} px" for (width, height), size in speed.batch_sizes.items())
     log_line(f"batch size {sizes or 'not needed'}")

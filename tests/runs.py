@@ -75,14 +75,14 @@ def quick_options(output: Path | str, **changes: object) -> list[str]:
     return [part for name, value in {**quick, **changes}.items() for part in (f"--{name}", str(value))]
 
 
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    """Return the condition's value as soon as there is one."""
+def wait_until(condition: Callable[[], Any], what: str, seen: Callable[[], Any] = str) -> Any:
+    """Return the condition's value as soon as there is one; otherwise fail and tell what was seen instead."""
     gives_up = time.monotonic() + _PATIENCE_S
     while time.monotonic() < gives_up:
         if value := condition():
             return value
         time.sleep(0.02)
-    raise AssertionError(f"not within {_PATIENCE_S:.0f} s: {what}")
+    raise AssertionError(f"not within {_PATIENCE_S:.0f} s: {what} {seen()}")
 
 
 def catch(process: subprocess.Popen[str], condition: Callable[[], Any], what: str) -> None:

@@ -24,7 +24,7 @@ def start_alone(tmp_path: Path, images: int) -> subprocess.Popen[str]:
     """Start the command line as somebody who has no Prefect server."""
     file = runs.prompt_file(tmp_path, runs.prompts(images))
     options = runs.quick_options(tmp_path / "out", engine="tests.engines:slow")
-    home = {"PREFECT_HOME": str(tmp_path / "home")}
+    home = {"PREFECT_HOME": str(tmp_path / "new" / "home")}
     return runs.start(None, "generate", file, *options, env=home, start_new_session=True)
 
 

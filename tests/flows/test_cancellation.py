@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from pressrun import layout
+from tests import engines
 from tests.served import SHAPES, Served, await_true, plain_call
 
 pytestmark = pytest.mark.slow
@@ -63,7 +64,8 @@ def assert_torn_down(output: Path) -> None:
 
 
 def assert_rerun_finishes(served: Served, output: Path) -> None:
-    rerun = plain_call(served, job(output))  # another engine would make other pictures
+    engines.heal(output)  # another engine would make other pictures
+    rerun = plain_call(served, job(output))
     text, errors = rerun.communicate(timeout=120)
     assert rerun.returncode == 0, errors
     summary = json.loads(text.splitlines()[-1])
@@ -95,6 +97,18 @@ def test_a_plain_call_notices_that_it_was_cancelled_and_ends_cancelled(served: S
     assert served.flow_run(run_id)["state_type"] == "CANCELLED"
     await_end_of_family(flow, family)
     assert_torn_down(output)
+
+
+def test_a_plain_call_cancelled_while_its_workers_start_draws_nothing(served: Served, output: Path) -> None:
+    call = plain_call(served, job(output))
+    await_true(lambda: list((output / layout.RUNS).glob("*/fleet.json")))  # written before anything is started
+    run_id = only_run_of(served, output)["id"]
+    served.post(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    _, errors = call.communicate(timeout=60)
+    assert "cancelled before it could" in errors.splitlines()[-1]
+    assert served.flow_run(run_id)["state_type"] == "CANCELLED"
+    assert not list((output / layout.RECEIPTS).glob("*"))
+    assert not (output / layout.WRITER).exists()
 
 
 def test_sigterm_to_a_plain_call_tears_down_before_it_ends(served: Served, output: Path) -> None:
