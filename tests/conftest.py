@@ -16,7 +16,7 @@ import pytest
 
 from tests.home import HOME  # first of all: Prefect reads its settings when it is imported
 from tests.s3_server import s3_server
-from tests.served import served
+from tests.served import served, tell_the_rest
 
 __all__ = ["s3_server", "served"]
 _START_TIMEOUT_S = 180
@@ -44,15 +44,6 @@ def prefect_api() -> Iterator[str]:
             tell_the_rest()
         server.terminate()
         server.wait(timeout=30)
-
-
-def tell_the_rest() -> None:
-    """Have Prefect send what this process still has to report; later it would wait long for a server that is gone."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(at_exit=False)
 
 
 def await_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -51,7 +51,10 @@ class Served:
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings  # reads its settings once
 
         with temporary_settings({PREFECT_API_URL: f"{self.url}/api", PREFECT_HOME: self.state}):
-            yield
+            try:
+                yield
+            finally:
+                tell_the_rest()  # else Prefect would go on sending this process's events there
 
     def get(self, path: str) -> Any:
         return httpx.get(f"{self.url}/api{path}", trust_env=False, timeout=30).raise_for_status().json()
@@ -79,6 +82,15 @@ class Served:
     def mark(self) -> str:
         """What all processes that serve started, and their children, have in their environment."""
         return mark_of(self.process)
+
+
+def tell_the_rest() -> None:
+    """Have Prefect send what this process still has to report, and choose its server anew for what comes after."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(at_exit=False)
 
 
 def mark_of(serve: subprocess.Popen[str]) -> str:
