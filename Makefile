@@ -40,7 +40,7 @@ blocks: $(READY)  ## register the block types with the Prefect server of your pr
 browser:  ## Debian and Ubuntu: install the Chromium that the page tests use; they are skipped without it
 	apt-get update --quiet --quiet && apt-get install --yes --quiet --quiet chromium
 
-train: $(READY)  ## train the carried models anew (under an hour on 2 cores)
+train: $(READY)  ## train the carried models anew (about an hour on 2 cores)
 	$(BIN)/python -m models.train
 
 clean:  ## remove the environment and caches, never a collection

@@ -30,7 +30,7 @@ POOL_SIZE = 46_200
 JUDGE = Plan("judge", steps=1500, batch=128, peak_lr=2e-3, seed=5, log_every=100)
 CLIP = Plan("clip", steps=1800, batch=192, peak_lr=1e-3, seed=10)
 VAE = Plan("vae", steps=900, batch=16, peak_lr=2e-3, seed=20)
-UNET = Plan("unet", steps=7000, batch=32, peak_lr=1e-3, seed=30, average_decay=0.999, log_every=100)
+UNET = Plan("unet", steps=11_500, batch=32, peak_lr=1e-3, seed=30, average_decay=0.999, log_every=100)
 
 
 def _train_clip(tokenizer: CLIPTokenizer, pool: Pool, plan: Plan, work: Path) -> CLIPModel:

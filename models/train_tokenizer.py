@@ -64,6 +64,8 @@ def make_tokenizer(seed: int, captions: int = 20_000) -> CLIPTokenizer:
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write a tokenizer in the current format and, for older readers, as vocab.json and merges.txt too."""
+    tokenizer.backend_tokenizer.no_padding()  # what the last call asked for would be stored
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
