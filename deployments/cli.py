@@ -24,10 +24,11 @@ from pressrun.errors import (
     InvalidQuery,
     PressrunError,
     RunCancelled,
+    StageFailed,
 )
 
 _REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery)
-_EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (nothing was started), 3 partial (see failures/), 4 flaws found,
+_EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (no picture was made), 3 partial (see failures/), 4 flaws found,
 130 interrupted, 143 terminated. A command that was interrupted goes on where it stopped when it is run again."""
 
 app = App(
@@ -68,6 +69,9 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, RunCancelled):
             return ExitCode.INTERRUPTED
         return ExitCode.REFUSED if isinstance(error, _REFUSALS) else ExitCode.FAILED
+    except OSError as error:
+        show_error(StageFailed(f"{error}. Look at the disk and at who may read and write there."))
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         err.print("[bold yellow]interrupted[/]; finished images are kept, the same command goes on from here")
         return ExitCode.INTERRUPTED

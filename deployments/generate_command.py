@@ -209,7 +209,7 @@ def _parameters(prompts: str, options: GenerateOptions) -> GenerateParameters:
             prompts=prompts, defaults=defaults, cluster=_cluster(options.workers, price, dask), **plain
         )
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        lines = [f"{_option(problem['loc'])} {problem['input']!r}: {problem['msg']}" for problem in error.errors()]
         raise InvalidJob("The options are not valid:\n  " + "\n  ".join(lines)) from error
 
 
@@ -245,3 +245,9 @@ def _show_summary(summary: RunSummary, as_json: bool) -> None:
     )
     place = summary.collection.rstrip("/")
     out.print(Text(f"  {place}/{CONTACT_SHEET}   {place}/{REPORT}   {place}/manifest/"), soft_wrap=True)
+
+
+def _option(place: tuple[int | str, ...]) -> str:
+    """Return the option that a place in the flow's parameters stands for."""
+    name = {"address": "dask", "price_per_worker_hour": "price"}.get(str(place[-1]), str(place[-1]))
+    return f"--{name.replace('_', '-')}"

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
-from deployments.console import ExitCode, out
+from deployments.console import ExitCode, err, out
 from pressrun import manifest
 from pressrun.carried import CARRIED, embedder_folder
 from pressrun.collection import read_identity
@@ -142,10 +142,16 @@ def _vector(embedder: Embedder, query: str | None, image: Path | None) -> npt.ND
 
 
 def _show(store: Store, hits: Sequence[Hit]) -> None:
+    place = str(store.location).rstrip("/")
+    if not hits:
+        err.print("no picture fulfils the conditions")
+    if not out.is_terminal:  # for another program: one hit a line, nothing folded
+        lines = (f"{hit.score:.3f}\t{place}/{hit.path}\t{' '.join(hit.prompt.split())}\n" for hit in hits)
+        sys.stdout.writelines(lines)
+        return
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name, justify in (("#", "right"), ("score", "right"), ("prompt", "left"), ("image", "left")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    place = str(store.location).rstrip("/")
     for number, hit in enumerate(hits, 1):
         table.add_row(str(number), f"{hit.score:.3f}", Text(hit.prompt), Text(f"{place}/{hit.path}"))
     out.print(table)

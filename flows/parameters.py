@@ -76,10 +76,12 @@ class GenerateParameters(BaseModel):
         examples=["examples/prompts.csv", "s3://studio/prompts.parquet"],
     )
     model: str = Field(
+        min_length=1,
         description="Model folder in the diffusers layout: a path or URL, or a path below the model store.",
         examples=["models/shapes", "s3://studio/models/sdxl"],
     )
     output: str = Field(
+        min_length=1,
         description="Where the collection goes: a path or URL, or a path below the collection store.",
         examples=["out", "s3://studio/collections/summer"],
     )

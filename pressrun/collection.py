@@ -6,8 +6,10 @@ Knows nothing of images, manifests or indexes (`pressrun.layout` names them), no
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from pressrun import layout
@@ -68,7 +70,7 @@ def _identity(store: Store, record: dict[str, Any]) -> Identity:
 
 
 def check_location(store: Store) -> None:
-    """Refuse a location that holds other things than a collection this version reads.
+    """Refuse a location that holds other things than a collection this version reads, or cannot hold one.
 
     Raises
     ------
@@ -79,6 +81,7 @@ def check_location(store: Store) -> None:
     if record is not None:
         _identity(store, record)
         return
+    _check_writable(store)
     entries = reached(store, lambda: [*store.names(""), *store.folders("")])
     strangers = [name for name in entries if name not in (layout.WRITER, TEMPORARY)]
     if strangers:
@@ -86,6 +89,16 @@ def check_location(store: Store) -> None:
             f"{store.location} is not empty and not a collection (it holds {strangers[0]!r}, "
             f"{len(strangers)} files and folders in all); choose a new or empty location."
         )
+
+
+def _check_writable(store: Store) -> None:
+    """Refuse a local folder that this user could not make or write to; of a bucket only writing tells."""
+    if not store.is_local:
+        return
+    folder = Path(store.root)
+    standing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(standing, os.W_OK):
+        raise InvalidCollection(f"{store.location} cannot be written to: {standing} is read-only for this user.")
 
 
 def join_collection(store: Store, wanted: Identity) -> Identity:
@@ -99,7 +112,23 @@ def join_collection(store: Store, wanted: Identity) -> Identity:
     check_location(store)
     if store.create(layout.COLLECTION, json.dumps(asdict(wanted), indent=2).encode()):
         return wanted
-    found = read_identity(store)
+    return _same(store, read_identity(store), wanted)
+
+
+def check_fits(store: Store, wanted: Identity) -> None:
+    """Refuse a job that the collection, if it is there already, could not be continued with; nothing is written.
+
+    Raises
+    ------
+    InvalidCollection
+        When the collection was embedded by another model than the job's.
+    """
+    record = _read_record(store)
+    if record is not None:
+        _same(store, _identity(store, record), wanted)
+
+
+def _same(store: Store, found: Identity, wanted: Identity) -> Identity:
     if found != wanted:
         raise InvalidCollection(
             f"{store.location} was made with embedder {found.embedder[:12] or 'none'} ({found.embedding_size} values), "

@@ -52,6 +52,8 @@ class Ledger:
         Seconds by stage, in the order they were entered.
     broken_stage : str
         The stage that raised last; "" when none did.
+    broken_by : str
+        What it raised.
     points : list of (float, int)
         Seconds since generating began, and images done by then.
     searches : dict of str to list of (str, float)
@@ -62,6 +64,7 @@ class Ledger:
     clock: Callable[[], float] = time.monotonic
     stages: dict[str, float] = field(default_factory=dict)
     broken_stage: str = ""
+    broken_by: str = ""
     points: list[tuple[float, int]] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     profiles: tuple[Profile, ...] = ()
@@ -104,8 +107,9 @@ class Ledger:
         started = self.clock()
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self.broken_stage = name
+            self.broken_by = f"{type(error).__name__}: {error}"
             raise
         else:
             if self.broken_stage == name:  # it was tried again; the tear-down after a broken stage mends nothing

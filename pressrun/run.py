@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from pressrun import layout, manifest
-from pressrun.collection import Identity, check_location, join_collection
+from pressrun.collection import Identity, check_fits, check_location, join_collection
+from pressrun.engine_name import check_engine
 from pressrun.errors import CollectionBusy
 from pressrun.job import Job
 from pressrun.ledger import Ledger
@@ -118,16 +119,20 @@ def draft_run(job: Job) -> Draft:
 
     Raises
     ------
+    InvalidJob
+        When there is no such engine.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
         With every bad row.
     InvalidCollection
-        When the collection's location holds something else.
+        When the collection's location holds something else, cannot be written to, or was embedded by another model.
     """
+    check_engine(job.engine)
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
+    check_fits(Store(job.collection), _identity(embedder_facts))
     limits = ModelLimits(
         width_px=facts.width_px,
         height_px=facts.height_px,

@@ -203,7 +203,13 @@ def _check_index(store: Store, rows: pa.Table, found: Verification) -> None:
         return
     if index is None:
         if rows.num_rows:
-            found.flaws.append(Flaw("index", layout.INDEX, f"no index, {rows.num_rows} images wanted"))
+            found.flaws.append(
+                Flaw(
+                    "index",
+                    layout.INDEX,
+                    f"no index, {rows.num_rows} images wanted; an unfinished run is finished by running its job again",
+                )
+            )
         return
     found.indexed = index.rows
     ids, wanted = index.ids, rows.column("image_id")

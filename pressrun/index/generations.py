@@ -31,7 +31,7 @@ _CURRENT = f"{layout.INDEX}/current.json"
 _VECTORS = "index.faiss"
 _IDS = "ids.parquet"
 _META = "meta.json"
-_REMEDY = "delete the index folder and rerun the job"
+_REMEDY = "`pressrun verify --repair` builds it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,14 @@ def commit_index(store: Store, dimension: int, embedder_revision: str, threads: 
 def current_index(store: Store) -> IndexMeta | None:
     """Return what the current generation holds, or None when the collection has no index."""
     try:
-        generation = json.loads(store.read(_CURRENT))["generation"]
-        facts = json.loads(store.read(_name(generation, _META)))
+        generation = store.read_record(_CURRENT)["generation"]
+        facts = store.read_record(_name(generation, _META))
     except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidCollection(
+            f"The index's records in {store.location} cannot be read: {error!r}; {_REMEDY}."
+        ) from error
     if facts.pop("format") != _FORMAT:
         raise InvalidCollection(f"Index {generation} of {store.location} was written by another version; {_REMEDY}.")
     facts["recipe"] = IndexRecipe(**facts["recipe"])
@@ -138,7 +142,7 @@ def load_index(store: Store, meta: IndexMeta | None = None) -> tuple[Index, Inde
     """
     meta = meta or current_index(store)
     if meta is None:
-        raise InvalidCollection(f"{store.location} has no index yet; generate with an embedder first.")
+        raise InvalidCollection(f"{store.location} has no index yet; run its job to the end, with an embedder.")
     ids = pq.read_table(io.BytesIO(_read_checked(store, meta, _IDS))).column("image_id")
     return Index.from_bytes(_read_checked(store, meta, _VECTORS), ids, meta.recipe, meta.tuning), meta
 

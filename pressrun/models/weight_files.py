@@ -15,6 +15,7 @@ from pressrun.models.pipeline_index import Component, read_settings
 
 _SINGLE = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>\w+))?\.safetensors")
 _SHARDED = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>\w+))?\.json")
+_SETTINGS = "config.json"
 _SETTINGS_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".tiktoken")
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 # Components of these kinds have no weights.
@@ -94,7 +95,7 @@ def weight_sets(listing: ModelListing, component: Component) -> WeightSets:
     Raises
     ------
     InvalidModel
-        If there are none, or an index names a shard that is not there.
+        If there are none, no settings beside them, or an index names a shard that is not there.
     """
     names = listing.folder(component.name)
     singles = {m["variant"] or "": [name] for name in names if (m := _SINGLE.fullmatch(name))}
@@ -105,6 +106,11 @@ def weight_sets(listing: ModelListing, component: Component) -> WeightSets:
     found = singles | sharded if component.library == "diffusers" else sharded | singles
     if not found:
         raise InvalidModel(_no_weights(listing, component, names))
+    if _SETTINGS not in names:
+        raise InvalidModel(
+            f"{listing.location}: the component {component.name} ({component.class_name}) has weights but no "
+            f"{_SETTINGS}; copy {component.name}/{_SETTINGS} too."
+        )
     return found
 
 

@@ -35,6 +35,23 @@ FIELD_OF_NAME = {
     "user_id": "user_id",
     "images_per_prompt": "images_per_prompt",
 }
+# Names that other tools have for a field. They are questioned rather than taken: they may mean something else here.
+_FOREIGN_NAMES = {
+    "num_images_per_prompt": "images_per_prompt",
+    "num_images": "images_per_prompt",
+    "n_images": "images_per_prompt",
+    "samples": "images_per_prompt",
+    "cfg_scale": "guidance_scale",
+    "num_steps": "steps",
+    "inference_steps": "steps",
+    "sampling_steps": "steps",
+    "negative": "negative_prompt",
+    "neg_prompt": "negative_prompt",
+    "sampler": "scheduler",
+    "sampler_name": "scheduler",
+    "lora": "adapters",
+    "loras": "adapters",
+}
 EXTRA_PREFIX = "x_"
 _RESEMBLED = [name for name in FIELD_OF_NAME if len(name) > 3]  # "id" and "cfg" resemble too many honest names
 
@@ -97,10 +114,12 @@ def _plain(name: str) -> str:
 
 
 def _resembled_name(name: str) -> str | None:
-    """Return the accepted name that an unknown one is probably a misspelling of."""
+    """Return the accepted name that an unknown one is probably a misspelling of, or another tool's word for."""
     plain = _plain(name)
     if plain.startswith(EXTRA_PREFIX):
         return None
+    if plain in _FOREIGN_NAMES:
+        return _FOREIGN_NAMES[plain]
     cutoff = 0.75 if len(plain) <= 5 else 0.8  # one wrong letter weighs more in a short name
     near = difflib.get_close_matches(plain, _RESEMBLED, n=3, cutoff=cutoff)
     return next((guess for guess in near if abs(len(guess) - len(plain)) <= 2), None)

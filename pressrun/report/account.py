@@ -90,7 +90,7 @@ def _facts(run: Run, summary: RunSummary, samples: Sequence[_Sample]) -> ReportF
         model_name=run.facts.name,
         model_revision=run.facts.revision,
         cost=summary.cost,
-        message=f"Stopped in the stage '{ledger.broken_stage}'." if ledger.broken_stage else "",
+        message=f"Stopped in the stage '{ledger.broken_stage}'. {ledger.broken_by}" if ledger.broken_stage else "",
         chosen_batch_size=ledger.profiles[0].batch_size if ledger.profiles else run.job.batch_size,
         stages=_stages(run),
         throughput=_throughput(ledger.points, ledger.workers),

@@ -90,8 +90,13 @@ def test_every_bad_row_is_told_at_once_and_before_a_server_starts(command: str, 
         (["generate", "none.csv", "--model", runs.MODEL, "--output", "out"], "none.csv"),
         (["generate", "prompts.txt", "--model", "nowhere", "--output", "out"], "nowhere"),
         (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "full"], "not a collection"),
-        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--steps", "0"], "steps"),
-        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--dask", "nonsense"], "address"),
+        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--steps", "0"], "--steps 0:"),
+        (
+            ["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--dask", "nonsense"],
+            "--dask 'nonsense':",
+        ),
+        (["plan", "prompts.txt", "--model", "", "--output", "out"], "--model '':"),
+        (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--engine", "nope"], "no engine 'nope'"),
         (["generate", "prompts.txt", "--model", runs.MODEL], "--output"),
         (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--nonsense", "3"], "--nonsense"),
         (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--width", "abc"], "--width"),
@@ -175,12 +180,12 @@ def test_plan_tells_what_would_be_done_and_changes_nothing(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     file = runs.prompt_file(tmp_path, ["a red star", *runs.prompts(5), "picture 4"])
     before = everything_below(tmp_path)
-    code, told, _ = said("plan", file, *runs.quick_options(collection), "--price", 3, "--json")
+    code, told, _ = said("plan", file, *runs.quick_options(collection, embedder="carried"), "--price", 3, "--json")
     record = json.loads(told)
     assert code == 0
     assert (record["asked"], record["duplicates"], record["held"], record["to_render"]) == (7, 1, 1, 5)
     assert (record["batches"], record["workers"]) == (3, 2)
-    assert "to render" in said("plan", file, *runs.quick_options(collection))[1]
+    assert "to render" in said("plan", file, *runs.quick_options(collection, embedder="carried"))[1]
     assert everything_below(tmp_path) == before
 
 
@@ -223,6 +228,35 @@ def test_search_shows_prompts_as_they_were_written(said: Any, made: Path) -> Non
     assert code == 0
     assert PROMPTS[1]["prompt"].split()[0] in told
     assert ":star:" in told
+
+
+def test_search_gives_another_program_one_hit_a_line(said: Any, made: Path) -> None:
+    _, told, _ = said("search", made, "a ring", "-k", 2)
+    for line in told.splitlines():
+        score, path, prompt = line.split("\t")
+        assert 0 < float(score) < 1
+        assert Path(path).is_file()
+        assert prompt in {row["prompt"] for row in PROMPTS}
+    assert len(told.splitlines()) == 2
+    code, told, err = said("search", made, "a ring", "--where", "prompt=no such prompt")
+    assert (code, told) == (0, "")
+    assert "no picture fulfils" in err
+
+
+def test_a_damaged_index_is_told_with_its_remedy_and_mended(said: Any, collection: Path) -> None:
+    for damage in ("{}", ""):
+        (collection / "index" / "current.json").write_text(damage)
+        code, _, err = said("search", collection, "a star")
+        assert (code, "verify --repair" in err) == (2, True)
+        assert said("verify", collection, "--repair")[0] == 0
+        assert said("search", collection, "a star")[0] == 0
+
+
+def test_what_the_file_system_refuses_is_told_without_a_traceback(said: Any, collection: Path) -> None:
+    code, _, err = said("report", collection, "--output", collection / "no" / "such" / "page.html")
+    assert code == 1
+    assert "Traceback" not in err
+    assert "No such file" in err
 
 
 def test_verify_proves_names_flaws_and_mends_them_only_when_asked(said: Any, collection: Path) -> None:

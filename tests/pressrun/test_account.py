@@ -109,7 +109,7 @@ def test_a_run_that_made_nothing_has_a_report_that_says_where_it_stopped(run: Ru
         pass
     summary, facts = account(run)
     assert summary.outcome is Outcome.unfinished
-    assert facts.message == "Stopped in the stage 'warm model'."
+    assert facts.message == "Stopped in the stage 'warm model'. ValueError: no"
     assert [(stage.name, stage.state) for stage in facts.stages] == [
         ("warm model", "failed"),
         ("tear down", "completed"),

@@ -154,3 +154,11 @@ def test_a_server_that_does_not_answer_is_named_without_the_secrets_of_its_addre
     with pytest.raises(InvalidCollection, match=r"s3://bucket/x cannot be used .*EndpointConnectionError") as refused:
         check_location(Store(Location("s3://bucket/x", options)))
     assert "hidden" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+    with pytest.raises(InvalidCollection, match=f"cannot be written to: {tmp_path} is read-only"):
+        check_location(Store(Location(str(tmp_path / "new" / "out"))))

@@ -9,7 +9,7 @@ import pytest
 
 from pressrun import layout, manifest
 from pressrun.collection import Identity, join_collection, read_identity
-from pressrun.errors import CollectionBusy, InvalidCollection, InvalidModel, InvalidPrompts
+from pressrun.errors import CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts
 from pressrun.job import Job
 from pressrun.location import Location
 from pressrun.run import Run, draft_run, open_run
@@ -212,7 +212,32 @@ def test_a_collection_in_a_bucket_is_opened_and_opened_again(s3_server: S3Server
 def test_another_engine_makes_other_pictures_of_the_same_request(job: Job) -> None:
     named = [
         set(draft_run(replace(job, engine=engine)).requests.column("image_id").to_pylist())
-        for engine in ("diffusers", "null", "studio.engine:make")
+        for engine in ("diffusers", "null", "tests.engines:slow")
     ]
     assert not named[0] & named[1]
     assert not named[1] & named[2]
+
+
+def test_a_job_that_does_not_fit_its_collection_is_refused_before_anything_is_claimed(
+    job: Job, store: Store, embedder: Path
+) -> None:
+    open_run(job, "run-1").close()
+    before = snapshot(store)
+    with pytest.raises(InvalidCollection, match=r"made with embedder none \(0 values\), the job's is"):
+        draft_run(replace(job, embedder=Location(str(embedder))))
+    assert snapshot(store) == before
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ("nope", "There is no engine 'nope'"),
+        ("no.such.module:factory", "cannot be imported here: No module named"),
+        ("json:no_such_name", "cannot be imported here: module 'json' has no attribute"),
+        ("os:getcwd", "must be callable with one argument"),
+        ("math:pi", "must be callable with one argument"),
+    ],
+)
+def test_an_engine_that_no_worker_could_make_is_refused(job: Job, engine: str, reason: str) -> None:
+    with pytest.raises(InvalidJob, match=reason):
+        draft_run(replace(job, engine=engine))

@@ -5,12 +5,10 @@ Knows nothing of batches. Engines are imported only when an order names them.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from pressrun.errors import InvalidJob
+from pressrun.engine_name import engine_factory
 from workers.cancellation import should_stop
 from workers.engines.renderer import Renderer
 from workers.model_cache import ensure_local
@@ -31,7 +29,7 @@ def load_renderer(order: PrintOrder) -> Renderer:
         from workers.engines.null_renderer import NullRenderer
 
         return NullRenderer()
-    return _plugged_in(order.engine)(order)
+    return cast("Renderer", engine_factory(order.engine)(order))
 
 
 def _load_diffusers(order: PrintOrder) -> Renderer:
@@ -40,13 +38,3 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
     folder = ensure_local(order.model, order.facts, Path(order.cache_folder).expanduser()).path
     options = RenderOptions(dtype=order.dtype, variant=order.facts.variant)
     return DiffusersRenderer(folder, options, should_stop=should_stop)
-
-
-def _plugged_in(name: str) -> Callable[[PrintOrder], Renderer]:
-    module, colon, factory = name.partition(":")
-    if not colon:
-        raise InvalidJob(f"There is no engine {name!r}; use 'diffusers', 'null' or 'package.module:factory'.")
-    try:
-        return cast("Callable[[PrintOrder], Renderer]", getattr(importlib.import_module(module), factory))
-    except (ImportError, AttributeError) as error:
-        raise InvalidJob(f"Engine {name!r} cannot be imported on this worker: {error}.") from error

@@ -140,7 +140,9 @@ def test_a_damaged_file_is_named_and_never_loaded(store: Store) -> None:
     assert meta is not None
     name = f"index/{meta.generation}/index.faiss"
     store.write(name, store.read(name)[:-1] + b"x")
-    with pytest.raises(InvalidCollection, match=r"index\.faiss has SHA-256 .* was written; delete"):
+    with pytest.raises(
+        InvalidCollection, match=r"index\.faiss has SHA-256 .* was written; `pressrun verify --repair` builds it anew"
+    ):
         load_index(store)
 
 

@@ -73,6 +73,12 @@ def shard(folder: Path) -> Path:
     return folder / "text_encoder" / names[1]
 
 
+def test_weights_without_their_settings_are_refused(folder: Path) -> None:
+    (folder / "vae" / "config.json").unlink()
+    with pytest.raises(InvalidModel, match=r"vae \(AutoencoderKL\) has weights but no config.json"):
+        read_model(Location(str(folder)))
+
+
 def test_sharded_weights_are_read_whole(folder: Path) -> None:
     shard(folder)
     paths = [file.path for file in read(folder).files if file.path.startswith("text_encoder/")]

@@ -47,6 +47,12 @@ def test_the_prompt_column_has_three_names(name: str) -> None:
         ("step", "steps"),
         ("sheduler", "scheduler"),
         ("images-per-promt", "images_per_prompt"),
+        # Other tools' words, which no likeness of letters finds.
+        ("num_images_per_prompt", "images_per_prompt"),
+        ("CFG Scale", "guidance_scale"),
+        ("neg_prompt", "negative_prompt"),
+        ("sampler", "scheduler"),
+        ("lora", "adapters"),
     ],
 )
 def test_a_misspelt_column_is_questioned(typo: str, meant: str) -> None:
