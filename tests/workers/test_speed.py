@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_a_common_size_that_cannot_be_drawn_fails_the_stage_with_size_and_reason
 
 
 @pytest.mark.parametrize("engine", ["nonsense", "tests.engines:missing", "no_such_module:engine"])
-def test_an_unknown_engine_is_named(fleet: LocalFleet, opened: Opened, engine: str) -> None:
-    run, order = opened(runs.prompts(1), engine=engine)
+def test_an_engine_that_a_worker_does_not_have_is_named(fleet: LocalFleet, opened: Opened, engine: str) -> None:
+    run, order = opened(runs.prompts(1))
     with pytest.raises(InvalidJob, match=engine):
-        warm_fleet(run, fleet, order)
+        warm_fleet(run, fleet, replace(order, engine=engine))
