@@ -71,6 +71,10 @@ class GenerateOptions:
         Worker processes; one a GPU, or one a core, when left out.
     precision : str
         Number format while drawing.
+    image_format : str
+        File format of the pictures; png and webp lose nothing, webp is written several times faster.
+    image_level : int
+        Compression of png (0 to 9), effort of webp (0 to 6), quality of jpeg (1 to 100); the best value when left out.
     shard_images : int
         Pictures of one generate task, the unit of retry.
     engine : str
@@ -95,6 +99,8 @@ class GenerateOptions:
     batch_size: int | None = None
     workers: int | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    image_format: Literal["png", "webp", "jpeg"] = "png"
+    image_level: int | None = None
     shard_images: int = 2000
     engine: str = "diffusers"
     dask: str | None = None

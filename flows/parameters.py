@@ -16,6 +16,7 @@ from blocks.storage import CollectionStore, ModelStore
 from pressrun.carried import embedder_folder
 from pressrun.job import Job, PromptSource
 from pressrun.location import Location
+from pressrun.picture_file import PictureFormat
 from pressrun.request import SCHEDULERS, RequestDefaults
 from workers.fleet import Fleet
 
@@ -44,6 +45,14 @@ class Precision(StrEnum):
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
+
+
+class ImageFormat(StrEnum):
+    """File format of the pictures."""
+
+    png = "png"
+    webp = "webp"
+    jpeg = "jpeg"
 
 
 class PictureDefaults(BaseModel):
@@ -112,6 +121,16 @@ class GenerateParameters(BaseModel):
     )
     batch_size: int | None = _optional("Pictures drawn at once: 1 to 512; empty measures the best.", ge=1, le=512)
     precision: Precision = Field(Precision.auto, description="Number format while drawing.")
+    image_format: ImageFormat = Field(
+        ImageFormat.png,
+        description="File format of the pictures: png and webp lose nothing, webp is written several times faster; "
+        "jpeg is small and loses fine detail. A collection has one.",
+    )
+    image_level: int | None = _optional(
+        "Compression of png (0 to 9), effort of webp (0 to 6), quality of jpeg (1 to 100); empty for the best value.",
+        ge=0,
+        le=100,
+    )
     shard_images: int = Field(
         2000, ge=1, le=10_000, description="Pictures of one generate task, the unit of retry: 1 to 10000."
     )
@@ -130,6 +149,7 @@ class GenerateParameters(BaseModel):
             engine=self.engine,
             dtype=self.precision.value,
             workers=self.workers,
+            picture_format=PictureFormat(self.image_format.value, self.image_level),
             price_per_worker_hour=getattr(self.cluster, "price_per_worker_hour", None),
         )
 

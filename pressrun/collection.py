@@ -32,7 +32,7 @@ class Identity:
     embedding_size : int
         Length of an embedding; 0 without embeddings.
     image_ending : str
-        "png".
+        Of the pictures' file names: "png", "webp" or "jpg".
     format_version : int
         Version of the layout.
     """
@@ -107,7 +107,7 @@ def join_collection(store: Store, wanted: Identity) -> Identity:
     Raises
     ------
     InvalidCollection
-        When the collection was embedded by another model than the job's.
+        When the collection has pictures of another format, or was embedded by another model than the job's.
     """
     check_location(store)
     if store.create(layout.COLLECTION, json.dumps(asdict(wanted), indent=2).encode()):
@@ -121,7 +121,7 @@ def check_fits(store: Store, wanted: Identity) -> None:
     Raises
     ------
     InvalidCollection
-        When the collection was embedded by another model than the job's.
+        When the collection has pictures of another format, or was embedded by another model than the job's.
     """
     record = _read_record(store)
     if record is not None:
@@ -129,6 +129,11 @@ def check_fits(store: Store, wanted: Identity) -> None:
 
 
 def _same(store: Store, found: Identity, wanted: Identity) -> Identity:
+    if found.image_ending != wanted.image_ending:
+        raise InvalidCollection(
+            f"{store.location} holds .{found.image_ending} pictures, the job would write .{wanted.image_ending}; "
+            "use the same image format or generate into a new location."
+        )
     if found != wanted:
         raise InvalidCollection(
             f"{store.location} was made with embedder {found.embedder[:12] or 'none'} ({found.embedding_size} values), "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pressrun.location import Location
+from pressrun.picture_file import PictureFormat
 from pressrun.request import RequestDefaults
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
@@ -46,6 +47,8 @@ class Job:
         Money a worker costs an hour.
     cache_folder : str
         Folder on each host for remote models and remembered measurements.
+    picture_format : PictureFormat
+        How pictures are written.
     """
 
     prompts: PromptSource = field(repr=False)
@@ -60,3 +63,4 @@ class Job:
     workers: int | None = None
     price_per_worker_hour: float | None = None
     cache_folder: str = "~/.cache/pressrun"
+    picture_format: PictureFormat = field(default_factory=PictureFormat)

@@ -20,6 +20,7 @@ from pressrun.ledger import Ledger
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts, read_model
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
+from pressrun.picture_file import PictureFormat
 from pressrun.plan import Plan, name_images, plan_requests
 from pressrun.prompts.file import read_requests
 from pressrun.prompts.rules import ModelLimits
@@ -169,7 +170,7 @@ def open_run(job: Job, run_id: str) -> Run:
     claim = WriterClaim(store, run_id)
     claim.acquire()
     try:
-        join_collection(store, _identity(draft.embedder_facts))
+        join_collection(store, _identity(draft.embedder_facts, job.picture_format))
         store.sweep()
         manifest.compact_leftovers(store)
         run = Run(run_id, draft, draft.plan(), claim)
@@ -181,8 +182,9 @@ def open_run(job: Job, run_id: str) -> Run:
     return run
 
 
-def _identity(embedder: EmbedderFacts | None) -> Identity:
-    return Identity(embedder.revision if embedder else "", embedder.dimension if embedder else 0)
+def _identity(embedder: EmbedderFacts | None, picture_format: PictureFormat) -> Identity:
+    revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
+    return Identity(revision, dimension, picture_format.ending)
 
 
 def _describe(run: Run) -> dict[str, object]:
@@ -197,6 +199,7 @@ def _describe(run: Run) -> dict[str, object]:
         "batch_size": job.batch_size,
         "engine": job.engine,
         "dtype": job.dtype,
+        "picture_format": asdict(job.picture_format),
         "requested": run.plan.requests.num_rows,
         "duplicates": run.plan.duplicates,
         "held": run.plan.held,

@@ -5,12 +5,13 @@ Knows nothing of any single batch. A small value: it travels with every task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pressrun.job import Dtype
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
+from pressrun.picture_file import PictureFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class PrintOrder:
         Number format while drawing.
     cache_folder : str
         Folder on each host for copies of remote models.
+    picture_format : PictureFormat
+        How pictures are written.
     """
 
     run_id: str
@@ -51,3 +54,4 @@ class PrintOrder:
     engine: str = "diffusers"
     dtype: Dtype = "auto"
     cache_folder: str = "~/.cache/pressrun/models"
+    picture_format: PictureFormat = field(default_factory=PictureFormat)

@@ -104,7 +104,7 @@ def _print(batch: Batch, order: PrintOrder) -> Receipt:
         render_s = time.perf_counter() - started
         provenance = renderer.provenance()
     # Out of the device lock: the next batch renders while this one is published.
-    imprint = Imprint(order.facts.name, order.facts.revision, order.run_id, worker, provenance)
+    imprint = Imprint(order.facts.name, order.facts.revision, order.run_id, worker, provenance, order.picture_format)
     return _commit(store, missing, rescue, _Sitting(order, imprint, render_s, committed))
 
 

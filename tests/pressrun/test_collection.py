@@ -162,3 +162,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_starte
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
     with pytest.raises(InvalidCollection, match=f"cannot be written to: {tmp_path} is read-only"):
         check_location(Store(Location(str(tmp_path / "new" / "out"))))
+
+def test_pictures_of_another_format_are_refused(store: Store) -> None:
+    join_collection(store, IDENTITY)
+    with pytest.raises(InvalidCollection, match=r"holds \.png pictures, the job would write \.webp"):
+        join_collection(store, replace(IDENTITY, image_ending="webp"))

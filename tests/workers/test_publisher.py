@@ -3,22 +3,21 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from PIL import Image
 
 from pressrun import layout, manifest
 from pressrun.location import Location
-from pressrun.request import PIXEL_FIELDS
+from pressrun.picture_file import FormatName, PictureFormat
 from pressrun.storage import Store
 from tests.pressrun.small_collection import REVISION, ids, make_requests, snapshot
 from workers.engines.renderer import Pixels
-from workers.publisher import Imprint, encode_png, publish
+from workers.publisher import Imprint, publish
 from workers.rescue import Rendered
 
 IMPRINT = Imprint("small", REVISION, "run-1", "worker-1", {"engine": "null", "threads": 2})
@@ -42,26 +41,6 @@ def store(tmp_path: Path) -> Store:
     return Store(Location(str(tmp_path)))
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
-@example("日本語 🎨 مرحبا")
-@example("a\x00b\r\n")
-@example("long " * 20_000)
-@example("")
-def test_a_picture_carries_its_request(prompt: str) -> None:
-    request = request_of(prompt)
-    picture = Image.open(io.BytesIO(encode_png(pixels_of(1)[0], request, REVISION)))
-    assert np.array_equal(np.asarray(picture), pixels_of(1)[0])
-    assert picture.text["prompt"] == prompt  # type: ignore[attr-defined]
-    told = json.loads(picture.text["pressrun"])  # type: ignore[attr-defined]
-    assert told == {name: request[name] for name in PIXEL_FIELDS} | {"model_revision": REVISION}
-
-
-def test_the_same_request_gives_the_same_bytes_whoever_made_it() -> None:
-    requests = make_requests(["a", "a"], user_id=["x", "y"], extra=['{"k": 1}', "{}"], image_number=[0, 5])
-    first, second = (encode_png(pixels_of(1)[0], request, REVISION) for request in requests.to_pylist())
-    assert first == second
-
-
 def test_runs_and_workers_write_the_same_objects(tmp_path: Path) -> None:
     written = []
     for name in ("one", "other"):
@@ -83,6 +62,14 @@ def test_rows_say_what_was_written(store: Store) -> None:
         assert (row["run_id"], row["worker"], row["seconds"], row["batch_size"]) == ("run-1", "worker-1", 0.25, 4)
         assert json.loads(row["provenance"]) == {"engine": "null", "threads": 2}
     assert rows.column("user_id").to_pylist() == ["x", None]
+
+
+@pytest.mark.parametrize(("name", "ending"), [("webp", "webp"), ("jpeg", "jpg")])
+def test_pictures_are_written_in_the_format_asked_for(store: Store, name: FormatName, ending: str) -> None:
+    imprint = replace(IMPRINT, picture_format=PictureFormat(name))
+    (row,) = publish(store, piece_of("a"), imprint, 0.1, None).to_pylist()
+    assert row["path"].endswith(f".{ending}")
+    assert Image.open(io.BytesIO(store.read(row["path"]))).format == name.upper()
 
 
 def test_nothing_is_committed_yet(store: Store) -> None:
@@ -125,7 +112,7 @@ def test_a_late_double_of_a_batch_never_changes_a_picture_and_its_rows_name_what
 def test_a_damaged_object_in_the_place_of_a_picture_is_replaced(store: Store) -> None:
     piece = piece_of("a")
     path = layout.image(ids(piece.requests)[0])
-    for damaged in (b"", b"no picture", encode_png(pixels_of(1)[0], request_of("another"), REVISION)):
+    for damaged in (b"", b"no picture", PictureFormat().encode(pixels_of(1)[0], request_of("another"), REVISION)):
         store.write(path, damaged)
         publish(store, piece, IMPRINT, 0.1, None)
         assert Image.open(io.BytesIO(store.read(path))).text["prompt"] == "a"  # type: ignore[attr-defined]
