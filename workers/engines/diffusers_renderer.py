@@ -25,6 +25,7 @@ from pressrun.errors import InvalidJob, InvalidModel, StageFailed
 from workers.engines.diffusers_schedulers import fresh_scheduler
 from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
 from workers.engines.renderer import OutOfMemory, Pixels
+from workers.engines.text_memo import share_texts
 
 Result = TypeVar("Result")
 
@@ -155,6 +156,7 @@ class DiffusersRenderer:
         pipeline.set_progress_bar_config(disable=True)
         for name, path in options.adapters.items():
             _load_adapter(pipeline, name, Path(path))
+        share_texts(pipeline)
         return pipeline
 
     def _render_rows(self, batch: Batch, rows: Sequence[int]) -> Pixels:
