@@ -23,11 +23,12 @@ from pressrun.errors import (
     InvalidPrompts,
     InvalidQuery,
     PressrunError,
+    QualityRefused,
     RunCancelled,
     StageFailed,
 )
 
-_REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery)
+_REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery, QualityRefused)
 _EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (no picture was made), 3 partial (see failures/), 4 flaws found,
 130 interrupted, 143 terminated. A command that was interrupted goes on where it stopped when it is run again."""
 

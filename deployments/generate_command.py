@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -14,6 +14,7 @@ from deployments.console import ExitCode, err, out
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
+from pressrun.engine_options import EngineOptions, QualityBudget, drawing
 from pressrun.errors import InvalidJob
 from pressrun.forecast import Forecast
 from pressrun.layout import CONTACT_SHEET, REPORT
@@ -83,6 +84,10 @@ class GenerateOptions:
         Address of a running Dask scheduler to use instead of workers on this machine.
     price : float
         Price of a worker-hour, for cost figures.
+    tuning : EngineOptions
+        What the diffusers engine trades; tried on a few pictures before the run.
+    quality : QualityBudget
+        How far pictures may be from the plain engine's.
     """
 
     model: Annotated[str, Parameter(alias="-m")]
@@ -105,6 +110,10 @@ class GenerateOptions:
     engine: str = "diffusers"
     dask: str | None = None
     price: float | None = None
+    tuning: Annotated[EngineOptions, Parameter(name="*", group="Engine options")] = field(default_factory=EngineOptions)
+    quality: Annotated[QualityBudget, Parameter(name="*", group="Engine options")] = field(
+        default_factory=QualityBudget
+    )
 
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
@@ -177,7 +186,9 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
 
 def _plan_record(draft: Draft, workers: int) -> dict[str, object]:
     plan, job = draft.plan(), draft.job
-    profiles = recall_profiles(profile_stores(job), picture_revision(draft.facts, job.engine), job.dtype)
+    profiles = recall_profiles(
+        profile_stores(job), picture_revision(draft.facts, job.engine), drawing(job.dtype, job.options)
+    )
     wanted = shapes(plan.todo)
     sizes = {
         shape: job.batch_size or profiles[shape].batch_size for shape in wanted if job.batch_size or shape in profiles
@@ -203,16 +214,22 @@ def _plan_record(draft: Draft, workers: int) -> dict[str, object]:
 def _parameters(prompts: str, options: GenerateOptions) -> GenerateParameters:
     from pydantic import ValidationError
 
+    from blocks.engine import DiffusersEngine
     from flows.parameters import GenerateParameters, PictureDefaults
 
     plain = asdict(options)
     defaults = {name: plain.pop(name) for name in PictureDefaults.model_fields}
     price, dask = plain.pop("price"), plain.pop("dask")
+    engine_options = DiffusersEngine(**plain.pop("tuning"), **plain.pop("quality"))
     if plain["embedder"] == "none":
         plain["embedder"] = None
     try:
         return GenerateParameters(
-            prompts=prompts, defaults=defaults, cluster=_cluster(options.workers, price, dask), **plain
+            prompts=prompts,
+            defaults=defaults,
+            cluster=_cluster(options.workers, price, dask),
+            engine_options=engine_options,
+            **plain,
         )
     except ValidationError as error:
         lines = [f"{_option(problem['loc'])} {problem['input']!r}: {problem['msg']}" for problem in error.errors()]

@@ -10,10 +10,17 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
 from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
+from blocks.engine import DiffusersEngine
 from blocks.storage import CollectionStore, ModelStore
 from deployments.console import out
 
-BLOCK_TYPES: tuple[type[Block], ...] = (ModelStore, CollectionStore, LocalDaskCluster, ExistingDaskCluster)
+BLOCK_TYPES: tuple[type[Block], ...] = (
+    ModelStore,
+    CollectionStore,
+    LocalDaskCluster,
+    ExistingDaskCluster,
+    DiffusersEngine,
+)
 
 
 def example_documents() -> dict[str, Block]:

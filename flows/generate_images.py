@@ -12,6 +12,7 @@ from flows.parameters import GenerateParameters
 from flows.run_names import new_run_id, run_name
 from pressrun.errors import RunCancelled
 from pressrun.summary import RunSummary
+from tasks.check_quality import check_quality
 from tasks.generate_batches import generate_batches
 from tasks.index_outputs import index_outputs
 from tasks.open_run import open_run
@@ -56,7 +57,7 @@ def generate_images(job: GenerateParameters) -> RunSummary:
     run = open_run(job.job(), new_run_id(runtime.flow_run.id))
     fleet = job.fleet()
     try:
-        order = provision_cache(run, fleet)
+        order = check_quality(run, fleet, provision_cache(run, fleet))
         speed = warm_model(run, fleet, order)
         scale_out(run, fleet, speed)
         generate_batches(run, fleet, order, speed)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
+from blocks.engine import DiffusersEngine
 from blocks.forms import may_be_empty
 from blocks.storage import CollectionStore, ModelStore
 from pressrun.carried import embedder_folder
@@ -136,6 +137,11 @@ class GenerateParameters(BaseModel):
     )
     engine: str = Field("diffusers", description="'diffusers', 'null', or 'package.module:factory' of your own engine.")
 
+    engine_options: DiffusersEngine | None = _optional(
+        "Block with options of the diffusers engine, tried on a sample before the run; empty for the plain engine.",
+        title="Engine options",
+    )
+
     def job(self) -> Job:
         """Return the job as plain values, with the credentials of its blocks inside its locations."""
         return Job(
@@ -149,6 +155,8 @@ class GenerateParameters(BaseModel):
             engine=self.engine,
             dtype=self.precision.value,
             workers=self.workers,
+            options=(self.engine_options or DiffusersEngine()).options(),
+            quality=(self.engine_options or DiffusersEngine()).quality(),
             picture_format=PictureFormat(self.image_format.value, self.image_level),
             price_per_worker_hour=getattr(self.cluster, "price_per_worker_hour", None),
         )

@@ -33,6 +33,10 @@ class InvalidQuery(PressrunError):
     """A search cannot be answered as it was asked."""
 
 
+class QualityRefused(PressrunError):
+    """Engine options change the pictures more than the job allows."""
+
+
 class RunCancelled(PressrunError):
     """The run was cancelled from outside while it was generating."""
 

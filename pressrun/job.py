@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.location import Location
 from pressrun.picture_file import PictureFormat
 from pressrun.request import RequestDefaults
@@ -47,6 +48,10 @@ class Job:
         Money a worker costs an hour.
     cache_folder : str
         Folder on each host for remote models and remembered measurements.
+    options : EngineOptions
+        What the engine trades.
+    quality : QualityBudget
+        How far pictures may be from the plain engine's.
     picture_format : PictureFormat
         How pictures are written.
     """
@@ -63,4 +68,6 @@ class Job:
     workers: int | None = None
     price_per_worker_hour: float | None = None
     cache_folder: str = "~/.cache/pressrun"
+    options: EngineOptions = field(default_factory=EngineOptions)
+    quality: QualityBudget = field(default_factory=QualityBudget)
     picture_format: PictureFormat = field(default_factory=PictureFormat)

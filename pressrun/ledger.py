@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pressrun.engine_options import OptionTrial
 from pressrun.failures import Failure
 from pressrun.profile import Profile
 from pressrun.progress import News, tell
@@ -68,6 +69,7 @@ class Ledger:
     points: list[tuple[float, int]] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     profiles: tuple[Profile, ...] = ()
+    trials: tuple[OptionTrial, ...] = ()
     workers: int = 0
     provenance: dict[str, str | int] = field(default_factory=dict)
     render_s: float = 0.0

@@ -199,6 +199,7 @@ def _describe(run: Run) -> dict[str, object]:
         "batch_size": job.batch_size,
         "engine": job.engine,
         "dtype": job.dtype,
+        "options": asdict(job.options),
         "picture_format": asdict(job.picture_format),
         "requested": run.plan.requests.num_rows,
         "duplicates": run.plan.duplicates,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pressrun.engine_options import EngineOptions, drawing
 from pressrun.job import Dtype
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts
@@ -40,6 +41,8 @@ class PrintOrder:
         Number format while drawing.
     cache_folder : str
         Folder on each host for copies of remote models.
+    options : EngineOptions
+        What the engine trades.
     picture_format : PictureFormat
         How pictures are written.
     """
@@ -54,4 +57,10 @@ class PrintOrder:
     engine: str = "diffusers"
     dtype: Dtype = "auto"
     cache_folder: str = "~/.cache/pressrun/models"
+    options: EngineOptions = field(default_factory=EngineOptions)
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+
+    @property
+    def drawing(self) -> str:
+        """Number format and options, which decide how fast pictures are drawn and name a warm renderer."""
+        return drawing(self.dtype, self.options)

@@ -80,7 +80,7 @@ def print_batch(batch: Batch, order: PrintOrder) -> Receipt:
 
 def renderer_key(order: PrintOrder) -> str:
     """Return the name under which a process keeps the order's renderer warm."""
-    return f"{order.engine}/{order.facts.revision}/{order.dtype}"
+    return f"{order.engine}/{order.facts.revision}/{order.drawing}"
 
 
 def worker_name() -> str:

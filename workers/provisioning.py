@@ -70,6 +70,7 @@ def _order(run: Run) -> PrintOrder:
         engine=job.engine,
         dtype=job.dtype,
         cache_folder=f"{job.cache_folder}/models",
+        options=job.options,
         picture_format=job.picture_format,
     )
 

@@ -104,13 +104,13 @@ def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
 def _profile(run: Run, client: Client, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile | None:
     stores = profile_stores(run.job)
     revision = picture_revision(run.facts, run.job.engine)
-    profile = recall_profile(stores, revision, order.dtype, shape, warmth.hardware)
+    profile = recall_profile(stores, revision, order.drawing, shape, warmth.hardware)
     if profile is None:
         steps, timings = _measured(client, order, _sample(run, shape))
         if not timings:
             return None
         size = choose_batch_size(timings)
-        profile = Profile(revision, order.dtype, *shape, steps, tuple(timings), size, warmth.hardware)
+        profile = Profile(revision, order.drawing, *shape, steps, tuple(timings), size, warmth.hardware)
     remember_profile(stores, profile)
     return profile
 

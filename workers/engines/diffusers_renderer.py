@@ -21,11 +21,13 @@ import transformers
 from diffusers import DiffusionPipeline
 
 from pressrun.batch import Batch
+from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidJob, InvalidModel, StageFailed
 from workers.engines.diffusers_schedulers import fresh_scheduler
 from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
 from workers.engines.renderer import OutOfMemory, Pixels
 from workers.engines.text_memo import share_texts
+from workers.engines.tuning import forget_steps, tune
 
 Result = TypeVar("Result")
 
@@ -47,12 +49,15 @@ class RenderOptions:
         Weight variant, from `pressrun.models.diffusers_folder.ModelFacts`.
     adapters : mapping
         LoRA adapters by name: a safetensors file, or a folder that holds one.
+    tuning : EngineOptions
+        What else is traded.
     """
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = "auto"
     variant: str | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    tuning: EngineOptions = field(default_factory=EngineOptions)
 
 
 class DiffusersRenderer:
@@ -83,6 +88,7 @@ class DiffusersRenderer:
         self._dtype_name = _dtype_name(options.dtype, self._device)
         self._should_stop = should_stop
         self._adapters = tuple(options.adapters)
+        self._tuning = options.tuning
         _quieten()
         self._pipeline = _with_memory_check(partial(self._load, folder, options), f"loading {folder.name}")
         self._own_scheduler = self._pipeline.scheduler
@@ -131,6 +137,7 @@ class DiffusersRenderer:
             "dtype": self._dtype_name,
             "device": _device_name(self._device),
             "threads": torch.get_num_threads(),
+            **({"options": self._tuning.label} if self._tuning.chosen else {}),
         }
 
     def close(self) -> None:
@@ -147,7 +154,9 @@ class DiffusersRenderer:
                 use_safetensors=True,
                 local_files_only=True,
             )
-            pipeline.to(self._device)  # weights that the files lack come to light here
+            tune(pipeline, options.tuning, self._device)
+        except InvalidJob:
+            raise
         except Exception as error:
             if _is_shortage(error):
                 raise
@@ -177,6 +186,7 @@ class DiffusersRenderer:
 
     def _call(self, arguments: dict[str, Any], scheduler: str) -> npt.NDArray[np.floating[Any]]:
         try:
+            forget_steps(self._pipeline)
             with torch.inference_mode():
                 return np.asarray(self._pipeline(**arguments).images)
         except (AssertionError, TypeError, ValueError) as error:

@@ -36,5 +36,5 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
     from workers.engines.diffusers_renderer import DiffusersRenderer, RenderOptions  # torch takes seconds to import
 
     folder = ensure_local(order.model, order.facts, Path(order.cache_folder).expanduser()).path
-    options = RenderOptions(dtype=order.dtype, variant=order.facts.variant)
+    options = RenderOptions(dtype=order.dtype, variant=order.facts.variant, tuning=order.options)
     return DiffusersRenderer(folder, options, should_stop=should_stop)
