@@ -66,6 +66,9 @@ class GenerateOptions:
     embedder : str
         CLIP or SigLIP folder that makes the collection searchable; "carried" is the small one that comes with
         Pressrun, "none" leaves the collection unsearchable.
+    reuse_from : list of str
+        Another collection whose pictures are copied, not drawn, where they are exactly what is asked for; may be given
+        several times.
     batch_size : int
         Pictures drawn at once; measured when left out.
     workers : int
@@ -101,6 +104,7 @@ class GenerateOptions:
     negative_prompt: str = ""
     seed: int | None = None
     embedder: str = "carried"
+    reuse_from: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
     batch_size: int | None = None
     workers: int | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -117,6 +117,12 @@ class GenerateParameters(BaseModel):
         "Block with the credentials for the collection, and for prompt files in a bucket; empty for none.",
         title="Collection store",
     )
+    reuse_from: list[str] = Field(
+        default_factory=list,
+        title="Reuse from",
+        description="Other collections: a path or URL, or a path below the collection store. Pictures in them that are "
+        "exactly what is asked for are copied, not drawn.",
+    )
     workers: int | None = _optional(
         "Workers to scale out to: 1 to 4096; empty for as many as are useful.", ge=1, le=4096
     )
@@ -155,6 +161,7 @@ class GenerateParameters(BaseModel):
             engine=self.engine,
             dtype=self.precision.value,
             workers=self.workers,
+            libraries=tuple(_place(self.collection_store, path) for path in self.reuse_from),
             options=(self.engine_options or DiffusersEngine()).options(),
             quality=(self.engine_options or DiffusersEngine()).quality(),
             picture_format=PictureFormat(self.image_format.value, self.image_level),

@@ -52,6 +52,8 @@ class Job:
         What the engine trades.
     quality : QualityBudget
         How far pictures may be from the plain engine's.
+    libraries : tuple of Location
+        Other collections, whose pictures are taken over where they are exactly what is asked for.
     picture_format : PictureFormat
         How pictures are written.
     """
@@ -70,4 +72,5 @@ class Job:
     cache_folder: str = "~/.cache/pressrun"
     options: EngineOptions = field(default_factory=EngineOptions)
     quality: QualityBudget = field(default_factory=QualityBudget)
+    libraries: tuple[Location, ...] = ()
     picture_format: PictureFormat = field(default_factory=PictureFormat)

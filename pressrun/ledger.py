@@ -77,6 +77,7 @@ class Ledger:
     halvings: int = 0
     searches: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     origin_bytes: int = 0
+    reused: int = 0
     generating_since: float | None = None
     opened_at: float = field(default=0.0, init=False)
     _done: set[str] = field(default_factory=set)

@@ -24,6 +24,7 @@ from pressrun.picture_file import PictureFormat
 from pressrun.plan import Plan, name_images, plan_requests
 from pressrun.prompts.file import read_requests
 from pressrun.prompts.rules import ModelLimits
+from pressrun.reuse import check_library, take_over
 from pressrun.storage import Store
 from pressrun.writer_claim import WriterClaim
 
@@ -140,6 +141,8 @@ def draft_run(job: Job) -> Draft:
         size_multiple_px=facts.size_multiple_px,
         flow_matching=facts.flow_matching,
     )
+    for place in job.libraries:
+        check_library(Store(place), _identity(embedder_facts, job.picture_format))
     requests = read_requests(job.prompts, job.defaults, limits)
     return Draft(job, facts, embedder_facts, name_images(requests, picture_revision(facts, job.engine)))
 
@@ -173,7 +176,9 @@ def open_run(job: Job, run_id: str) -> Run:
         join_collection(store, _identity(draft.embedder_facts, job.picture_format))
         store.sweep()
         manifest.compact_leftovers(store)
+        reused = sum(take_over(store, Store(place), draft.requests, run_id) for place in job.libraries)
         run = Run(run_id, draft, draft.plan(), claim)
+        run.ledger.reused = reused
         run.store.write(layout.run(run_id, "plan.parquet"), manifest.to_parquet(draft.requests))
         run.note("job.json", _describe(run))
     except BaseException:
@@ -204,5 +209,6 @@ def _describe(run: Run) -> dict[str, object]:
         "requested": run.plan.requests.num_rows,
         "duplicates": run.plan.duplicates,
         "held": run.plan.held,
+        "reused": run.ledger.reused,
         "todo": run.plan.todo.num_rows,
     }

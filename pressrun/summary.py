@@ -31,8 +31,9 @@ class RunSummary:
         Where the pictures are, without credentials.
     outcome : Outcome
         How it ended.
-    asked, duplicates, held, done, failed : int
-        Images asked for, asked for twice, held before, rendered now, given up.
+    asked, duplicates, held, reused, done, failed : int
+        Images asked for, asked for twice, held before, of these taken over from other collections, rendered now, given
+        up.
     wall_s : float
         Seconds from opening to tear-down.
     images_per_s : float
@@ -49,6 +50,7 @@ class RunSummary:
     asked: int
     duplicates: int
     held: int
+    reused: int
     done: int
     failed: int
     wall_s: float
@@ -74,6 +76,7 @@ def summarise(run: Run) -> RunSummary:
         asked=run.plan.requests.num_rows,
         duplicates=run.plan.duplicates,
         held=run.plan.held,
+        reused=run.ledger.reused,
         done=counts.done,
         failed=counts.failed,
         wall_s=run.ledger.elapsed_s,

@@ -21,6 +21,6 @@ def open_run(job: Job, run_id: str) -> Run:
     plan = run.plan
     log_line(
         f"{plan.requests.num_rows} images asked for: {plan.todo.num_rows} to render, {plan.held} held already, "
-        f"{plan.duplicates} duplicates"
+        f"{run.ledger.reused} of these taken over, {plan.duplicates} duplicates"
     )
     return run
