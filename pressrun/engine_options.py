@@ -6,6 +6,7 @@ Knows nothing of how an engine does it (`workers.engines.tuning`) nor of whether
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -110,6 +111,13 @@ class OptionTrial:
     speedup: float
     psnr_db: float
     similarity: float | None = None
+
+    @property
+    def effect(self) -> str:
+        """The measurements in one line."""
+        alike = "" if self.similarity is None else f", similarity {self.similarity:.3f}"
+        pixels = "the same pixels" if math.isinf(self.psnr_db) else f"PSNR {self.psnr_db:.1f} dB"
+        return f"{self.speedup:.2f} times the plain engine's speed, {pixels}{alike}"
 
 
 def drawing(dtype: str, options: EngineOptions) -> str:

@@ -134,15 +134,16 @@ def draft_run(job: Job) -> Draft:
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
-    check_fits(Store(job.collection), _identity(embedder_facts))
+    identity = _identity(embedder_facts, job.picture_format)
+    check_fits(Store(job.collection), identity)
+    for place in job.libraries:
+        check_library(Store(place), identity)
     limits = ModelLimits(
         width_px=facts.width_px,
         height_px=facts.height_px,
         size_multiple_px=facts.size_multiple_px,
         flow_matching=facts.flow_matching,
     )
-    for place in job.libraries:
-        check_library(Store(place), _identity(embedder_facts, job.picture_format))
     requests = read_requests(job.prompts, job.defaults, limits)
     return Draft(job, facts, embedder_facts, name_images(requests, picture_revision(facts, job.engine)))
 

@@ -29,5 +29,5 @@ def check_quality(run: Run, fleet: Fleet, order: PrintOrder) -> PrintOrder:
     with stage(run, "check quality", "trying the engine options"):
         order = accept_options(run, fleet, order)
     for trial in run.ledger.trials:
-        log_line(f"{trial.name}: {trial.speedup:.2f} times the plain engine's speed, PSNR {trial.psnr_db:.1f} dB")
+        log_line(f"{trial.name}: {trial.effect}")
     return order

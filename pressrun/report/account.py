@@ -100,6 +100,7 @@ def _facts(run: Run, summary: RunSummary, samples: Sequence[_Sample]) -> ReportF
         searches=_searches(run),
         versions=_versions() | {name: str(value) for name, value in ledger.provenance.items()},
         settings=_settings(run),
+        trials={trial.name: trial.effect for trial in ledger.trials},
     )
 
 
@@ -208,6 +209,8 @@ def _settings(run: Run) -> dict[str, str]:
         "engine": job.engine,
         "dtype": job.dtype,
         "batch size": job.batch_size or "measured",
+        "engine options": job.options.label or "none",
+        "image format": job.picture_format.name,
         "shard images": job.shard_images,
     }
     asked = plain | {name: value for name, value in asdict(job.defaults).items() if value not in (None, "")}

@@ -185,6 +185,8 @@ class ReportFacts:
         Software by name.
     settings : mapping of str to str
         The job's settings as they may be shown.
+    trials : mapping of str to str
+        Engine options and what each did to a sample.
     """
 
     run_id: str
@@ -213,6 +215,7 @@ class ReportFacts:
     searches: tuple[SearchExample, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    trials: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the facts as JSON, pictures in base64."""

@@ -163,6 +163,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_starte
     with pytest.raises(InvalidCollection, match=f"cannot be written to: {tmp_path} is read-only"):
         check_location(Store(Location(str(tmp_path / "new" / "out"))))
 
+
 def test_pictures_of_another_format_are_refused(store: Store) -> None:
     join_collection(store, IDENTITY)
     with pytest.raises(InvalidCollection, match=r"holds \.png pictures, the job would write \.webp"):
