@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from pressrun.plan import Shape
 from pressrun.storage import Store
 
 LADDER = (1, 2, 4, 8, 16, 32)
-# A step up the ladder must pay: below this gain it only costs memory and makes the tail of a run longer.
-_LEAST_GAIN = 1.05
+# What a smaller batch may cost: it needs less memory, and the tail of a run is shorter.
+_WORTH_A_SMALLER_BATCH = 1.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,27 @@ class Profile:
         return chosen.image_s * steps / self.steps if chosen else 0.0
 
 
-def choose_batch_size(timings: Sequence[Timing]) -> int:
-    """Return the batch size at the knee: the last one whose step up the ladder paid.
+def choose_batch_size(timings: Sequence[Timing], images: int, workers: int) -> int:
+    """Return the batch size at the knee: the smallest within 3% of the one that is done first.
+
+    Batches are computed whole and workers wait for the last of them, so few images want smaller batches than many.
 
     Parameters
     ----------
     timings : sequence of Timing
         At least one, ascending by batch size.
+    images : int
+        Images of this picture size that are to be rendered.
+    workers : int
+        Workers that share them.
     """
-    chosen = timings[0]
-    for timing in timings[1:]:
-        if timing.image_s * _LEAST_GAIN <= chosen.image_s:
-            chosen = timing
-    return chosen.batch_size
+
+    def wall_s(timing: Timing) -> float:
+        batches = math.ceil(images / timing.batch_size)
+        return math.ceil(batches / workers) * timing.batch_size * timing.image_s
+
+    first_done_s = min(map(wall_s, timings))
+    return next(timing.batch_size for timing in timings if wall_s(timing) <= _WORTH_A_SMALLER_BATCH * first_done_s)
 
 
 def profile_stores(job: Job) -> tuple[Store, Store]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 from distributed import Client
@@ -73,7 +73,7 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     run.ledger.provenance = warmth.provenance
     if run.job.batch_size is not None:
         return Speed(dict.fromkeys(todo_shapes, run.job.batch_size), None)
-    found = {shape: _profile(run, client, order, warmth, shape) for shape in todo_shapes}
+    found = {shape: _profile(run, fleet, order, warmth, shape) for shape in todo_shapes}
     profiles = {shape: profile for shape, profile in found.items() if profile is not None}
     run.ledger.profiles = tuple(profiles.values())
     batch_sizes = {shape: profile.batch_size if profile else 1 for shape, profile in found.items()}
@@ -101,18 +101,28 @@ def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
     return warmths[0]
 
 
-def _profile(run: Run, client: Client, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile | None:
-    stores = profile_stores(run.job)
+def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile | None:
+    here, on_host = profile_stores(run.job)
     revision = picture_revision(run.facts, run.job.engine)
-    profile = recall_profile(stores, revision, order.drawing, shape, warmth.hardware)
+    wanted = (revision, order.drawing, shape, warmth.hardware)
+    profile = recall_profile([here], *wanted)
     if profile is None:
-        steps, timings = _measured(client, order, _sample(run, shape))
-        if not timings:
+        profile = recall_profile([on_host], *wanted) or _measure(fleet, order, _sample(run, shape), wanted)
+        if profile is None:
             return None
-        size = choose_batch_size(timings)
-        profile = Profile(revision, order.drawing, *shape, steps, tuple(timings), size, warmth.hardware)
-    remember_profile(stores, profile)
+        # The collection keeps its batch size from here on, and with it the lowest bits of its pictures.
+        size = choose_batch_size(profile.timings, shapes(run.plan.todo)[shape], fleet.largest)
+        profile = replace(profile, batch_size=size)
+    remember_profile([here, on_host], profile)
     return profile
+
+
+def _measure(fleet: Fleet, order: PrintOrder, sample: Batch, wanted: tuple[str, str, Shape, str]) -> Profile | None:
+    steps, timings = _measured(fleet.open(), order, sample)
+    if not timings:
+        return None
+    revision, drawing, (width_px, height_px), hardware = wanted
+    return Profile(revision, drawing, width_px, height_px, steps, tuple(timings), 1, hardware)
 
 
 def _measured(client: Client, order: PrintOrder, sample: Batch) -> tuple[int, list[Timing]]:

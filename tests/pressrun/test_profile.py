@@ -42,28 +42,43 @@ def timings_of(*seconds: float) -> list[Timing]:
     return [Timing(size, image_s) for size, image_s in zip(LADDER, seconds, strict=False)]
 
 
+MANY = 1_000_000
+
+
 @pytest.mark.parametrize(
     ("seconds", "chosen"),
     [
         ((1.0,), 1),
         ((1.0, 0.5, 0.25, 0.125, 0.06, 0.03), 32),
-        ((1.0, 0.6, 0.59, 0.58), 2),
+        ((1.0, 0.6, 0.59, 0.58), 4),
+        ((1.0, 0.6, 0.59, 0.5899), 2),
         ((1.0, 1.1, 1.2), 1),
         ((1.0, 0.96, 0.5), 4),  # a step that did not pay by itself is no end
         ((1.0, 1.0, 1.0), 1),
     ],
 )
-def test_the_batch_size_is_the_last_whose_step_paid(seconds: tuple[float, ...], chosen: int) -> None:
-    assert choose_batch_size(timings_of(*seconds)) == chosen
+def test_of_many_images_the_batch_size_is_the_smallest_as_good_as_the_fastest(
+    seconds: tuple[float, ...], chosen: int
+) -> None:
+    assert choose_batch_size(timings_of(*seconds), MANY, 1) == chosen
 
 
-@given(st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=6))
-def test_no_size_beats_the_chosen_one_by_more_than_a_step_is_worth(seconds: list[float]) -> None:
+@pytest.mark.parametrize(("images", "workers", "chosen"), [(5, 1, 1), (64, 2, 8), (40, 2, 4), (40, 1, 4), (7, 1, 1)])
+def test_few_images_get_batches_that_come_out_even(images: int, workers: int, chosen: int) -> None:
+    timings = timings_of(1.0, 0.95, 0.91, 0.89, 0.88, 0.87)
+    assert choose_batch_size(timings, images, workers) == chosen
+
+
+@given(st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=6), st.integers(1, 10_000), st.integers(1, 8))
+def test_no_size_is_done_much_sooner_than_the_chosen_one(seconds: list[float], images: int, workers: int) -> None:
+    def wall_s(timing: Timing) -> float:
+        rounds = -(-images // timing.batch_size) // -workers
+        return -rounds * timing.batch_size * timing.image_s
+
     timings = timings_of(*seconds)
-    chosen = next(timing for timing in timings if timing.batch_size == choose_batch_size(timings))
-    assert all(chosen.image_s < 1.05 * timing.image_s for timing in timings)
-    smaller = [timing for timing in timings if timing.batch_size < chosen.batch_size]
-    assert all(chosen.image_s < timing.image_s for timing in smaller)
+    size = choose_batch_size(timings, images, workers)
+    chosen = next(timing for timing in timings if timing.batch_size == size)
+    assert all(wall_s(chosen) <= 1.031 * wall_s(timing) for timing in timings)
 
 
 def test_speed_goes_with_the_number_of_steps() -> None:
