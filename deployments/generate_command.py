@@ -114,8 +114,10 @@ class GenerateOptions:
     engine: str = "diffusers"
     dask: str | None = None
     price: float | None = None
-    tuning: Annotated[EngineOptions, Parameter(name="*", group="Engine options")] = field(default_factory=EngineOptions)
-    quality: Annotated[QualityBudget, Parameter(name="*", group="Engine options")] = field(
+    tuning: Annotated[EngineOptions, Parameter(name="*", group="Engine options", negative_bool=())] = field(
+        default_factory=EngineOptions
+    )
+    quality: Annotated[QualityBudget, Parameter(name="*", group="Engine options", negative_bool=())] = field(
         default_factory=QualityBudget
     )
 

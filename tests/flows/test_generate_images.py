@@ -106,6 +106,7 @@ def test_the_server_shows_every_stage_by_a_name_to_read_and_the_artifacts(made: 
     stages = {
         "check and plan",
         "provision cache for shapes",
+        "check the options of shapes",
         "warm shapes",
         "scale out for 12 images",
         "generate 12 images",

@@ -48,9 +48,9 @@ class TextMemo:
         rest = {name: value for name, value in given.items() if name not in texts}
         if not texts or not _can_be_shared(texts, rest):
             return self._encode(*arguments, **named)
-        context = repr(sorted(rest.items(), key=lambda item: item[0]))
-        keys = [(context, *row) for row in zip(*texts.values(), strict=True)]
-        return self._recalled(keys, texts, rest)
+        rows = list(zip(*texts.values(), strict=True))
+        context = repr((len(rows), sorted(texts), sorted(rest.items())))
+        return self._recalled([(context, *row) for row in rows], texts, rest)
 
     def _recalled(self, keys: list[Any], texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:
         new = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self._rows}

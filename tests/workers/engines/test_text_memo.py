@@ -45,9 +45,16 @@ def test_a_text_is_read_once_for_all_its_seeds_and_batches() -> None:
     memo = TextMemo(encoder.encode_prompt)
     assert_encodes(memo, ["a", "a", "b", "a"], [""] * 4)
     assert_encodes(memo, ["b", "c", "a", "c"], [""] * 4)
-    assert_encodes(memo, ["c", "a"], ["", ""])
     # Filled up to the batch: how many are encoded at once moves the lowest bits.
     assert encoder.read == [["a", "b", "b", "b"], ["c", "c", "c", "c"]]
+
+
+def test_a_batch_of_another_size_encodes_its_own_as_its_lowest_bits_differ() -> None:
+    encoder = Encoder()
+    memo = TextMemo(encoder.encode_prompt)
+    for prompts in (["a", "b"], ["a"], ["b", "a"]):
+        assert_encodes(memo, prompts, [""] * len(prompts))
+    assert encoder.read == [["a", "b"], ["a"]]
 
 
 def test_the_same_prompt_with_other_settings_is_another_text() -> None:
