@@ -33,6 +33,14 @@ class InvalidQuery(PressrunError):
     """A search cannot be answered as it was asked."""
 
 
+class InvalidExport(PressrunError):
+    """An export cannot be begun as it was asked, or its destination holds something else."""
+
+
+class ExportFailed(PressrunError):
+    """An export stopped before its end; the files that are finished stay, and the same command goes on from there."""
+
+
 class RunCancelled(PressrunError):
     """The run was cancelled from outside while it was generating."""
 
