@@ -5,7 +5,6 @@ Knows nothing of what a shard is written as. Where the cuts fall depends on the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +12,8 @@ from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
+
+_ANY_SIZE = 1 << 62  # leaves room to add in 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def cut(tables: Iterable[pa.Table], limits: Limits) -> Iterator[tuple[int, Itera
 
 def _pieces(tables: Iterable[pa.Table], limits: Limits) -> Iterator[tuple[int, pa.Table]]:
     number, images, size_bytes = 0, 0, 0
-    most_bytes = sys.maxsize if limits.size_bytes is None else limits.size_bytes
+    most_bytes = _ANY_SIZE if limits.size_bytes is None else limits.size_bytes
     for table in tables:
         ends = np.cumsum(table.column("size_bytes").to_numpy())
         start, begun = 0, 0
