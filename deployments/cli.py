@@ -11,6 +11,7 @@ from importlib.metadata import version
 from cyclopts import App
 
 from deployments.console import ExitCode, err, show_error
+from deployments.export_command import export
 from deployments.generate_command import generate, plan
 from deployments.report_command import report
 from deployments.search_command import search
@@ -18,6 +19,7 @@ from deployments.verify_command import verify
 from pressrun.errors import (
     CollectionBusy,
     InvalidCollection,
+    InvalidExport,
     InvalidJob,
     InvalidModel,
     InvalidPrompts,
@@ -28,7 +30,16 @@ from pressrun.errors import (
     StageFailed,
 )
 
-_REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery, QualityRefused)
+_REFUSALS = (
+    CollectionBusy,
+    InvalidCollection,
+    InvalidExport,
+    InvalidJob,
+    InvalidModel,
+    InvalidPrompts,
+    InvalidQuery,
+    QualityRefused,
+)
 _EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (no picture was made), 3 partial (see failures/), 4 flaws found,
 130 interrupted, 143 terminated. A command that was interrupted goes on where it stopped when it is run again."""
 
@@ -41,7 +52,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # `run` says what an interruption means
 )
-for command in (generate, plan, search, verify, report):
+for command in (generate, plan, search, verify, report, export):
     app.command(command)
 
 

@@ -37,6 +37,14 @@ class QualityRefused(PressrunError):
     """Engine options change the pictures more than the job allows."""
 
 
+class InvalidExport(PressrunError):
+    """An export cannot be begun as it was asked, or its destination holds something else."""
+
+
+class ExportFailed(PressrunError):
+    """An export stopped before its end; the files that are finished stay, and the same command goes on from there."""
+
+
 class RunCancelled(PressrunError):
     """The run was cancelled from outside while it was generating."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -146,6 +146,14 @@ def read_rows(store: Store, columns: Sequence[str] | None = None) -> pa.Table:
         return pa.table({})
     rows = first_of_each(pa.concat_tables(tables))
     return rows if columns is None else rows.select(list(columns))
+
+
+def row_tables(store: Store, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of the whole collection, a part or receipt at a time, parts first; an image can come twice."""
+    receipts = _read_receipts(store, columns)  # first: see `_read_receipts`
+    for name in part_names(store):
+        yield read_table(store, name, columns)
+    yield from receipts
 
 
 def find_rows(store: Store, image_ids: Iterable[str], columns: Sequence[str]) -> pa.Table:

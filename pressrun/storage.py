@@ -1,7 +1,7 @@
 """Whole-object reads and all-or-nothing writes below one location.
 
 Knows nothing of what the objects mean. A reader never sees half an object: local writes go to a temporary name
-and are renamed, remote ones are single PUTs.
+and are renamed, remote ones are single PUTs, or multipart uploads that are seen when they are complete.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -107,6 +108,21 @@ class Store:
             return False
         return True
 
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """Give a file that becomes the object when the block ends; after an error nothing is seen of it.
+
+        For objects too large for memory. Until it is sent, a remote store's object is a temporary file of this host.
+        """
+        if self.is_local:
+            with self._placing(name, os.replace) as file:
+                yield file
+            return
+        with tempfile.NamedTemporaryFile() as file:
+            yield file
+            file.flush()
+            _retried(lambda: self.filesystem.put_file(file.name, self.path(name)))
+
     def exists(self, name: str) -> bool:
         """Return whether the object is there now."""
         self.filesystem.invalidate_cache(self.path(name.rpartition("/")[0]))
@@ -157,13 +173,18 @@ class Store:
         return path[len(self.root) + 1 :]
 
     def _rename_into_place(self, name: str, data: bytes, place: Callable[[Path, Path], None]) -> None:
+        with self._placing(name, place) as file:
+            file.write(data)
+
+    @contextmanager
+    def _placing(self, name: str, place: Callable[[Path, Path], None]) -> Iterator[IO[bytes]]:
         temporary = Path(self.path(TEMPORARY)) / uuid.uuid4().hex
         target = Path(self.path(name))
         for folder in (temporary.parent, target.parent):
             folder.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             place(temporary, target)

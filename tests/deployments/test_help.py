@@ -10,6 +10,7 @@ from importlib import metadata
 import pytest
 
 from deployments import cli
+from deployments.export_command import ExportChoice, export
 from deployments.generate_command import GenerateOptions, generate, plan
 from deployments.report_command import report
 from deployments.search_command import search
@@ -33,11 +34,16 @@ _GROUPS = ("options", "tuning", "quality")  # shown as the options that they hol
 _GENERATE = descriptions(GenerateOptions) | descriptions(EngineOptions) | descriptions(QualityBudget)
 
 
-@pytest.mark.parametrize("command", [generate, plan, search, verify, report], ids=lambda command: command.__name__)
+OPTIONS = {generate: _GENERATE, plan: _GENERATE, export: descriptions(ExportChoice)}
+
+
+@pytest.mark.parametrize(
+    "command", [generate, plan, search, verify, report, export], ids=lambda command: command.__name__
+)
 def test_help_describes_every_option(command: Callable[..., object], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([command.__name__, "--help"]) == 0
     out = capsys.readouterr().out
-    wanted = descriptions(command) | (_GENERATE if command in (generate, plan) else {})
+    wanted = descriptions(command) | OPTIONS.get(command, {})
     assert len(wanted) >= 2
     for name, text in wanted.items():
         assert plain(text) in plain(out), f"{name} is not described"
@@ -52,6 +58,7 @@ def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.C
         "search",
         "verify",
         "report",
+        "export",
         "2 refused",
         "3 partial",
         "4 flaws",

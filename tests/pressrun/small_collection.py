@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -136,6 +137,12 @@ class DyingStore(Store):
     def write(self, name: str, data: bytes) -> None:
         self._live()
         super().write(name, data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        with super().writing(name) as file:
+            yield file
+            self._live()
 
     def create(self, name: str, data: bytes) -> bool:
         self._live()

@@ -59,6 +59,30 @@ def test_what_was_written_is_read(store: Store) -> None:
     assert snapshot(store) == {"one": b"one", "deep/in/here": bytes(range(256)), "empty": b""}
 
 
+def test_a_written_file_is_seen_whole_when_its_block_ends(store: Store, elsewhere: Store) -> None:
+    store.write("deep/one", b"old")
+    with store.writing("deep/one") as one, store.writing("two") as two:
+        for _ in range(3):
+            one.write(bytes(100_000))
+            two.write(b"2")
+        assert snapshot_of_finished(elsewhere) == {"deep/one": b"old"}
+    assert snapshot(elsewhere) == {"deep/one": bytes(300_000), "two": b"222"}
+
+
+def test_of_a_file_whose_block_fails_nothing_is_seen(store: Store) -> None:
+    store.write("one", b"old")
+    with pytest.raises(ZeroDivisionError), store.writing("one") as one, store.writing("two") as two:  # noqa: PT012
+        one.write(b"new")
+        two.write(b"2")
+        one.flush()
+        raise ZeroDivisionError
+    assert snapshot(store) == {"one": b"old"}
+
+
+def snapshot_of_finished(store: Store) -> dict[str, bytes]:
+    return {name: data for name, data in snapshot(store).items() if not name.startswith(TEMPORARY)}
+
+
 def test_what_is_not_there_is_not_found(store: Store) -> None:
     assert not store.exists("nothing")
     assert store.names("nothing") == store.folders("nothing") == list(store.walk("nothing")) == []

@@ -1,0 +1,1 @@
+"""Collections written in the layouts that other tools read."""
