@@ -11,9 +11,12 @@ import pytest
 
 from deployments import cli
 from deployments.generate_command import GenerateOptions, generate, plan
+from deployments.replay_command import ReplayOptions, replay
 from deployments.report_command import report
 from deployments.search_command import search
 from deployments.verify_command import verify
+
+OPTIONS: dict[object, object] = {generate: GenerateOptions, plan: GenerateOptions, replay: ReplayOptions}
 
 
 def plain(text: str) -> str:
@@ -28,11 +31,13 @@ def descriptions(documented: object) -> dict[str, str]:
     return {name: text for name, text in found if name != "options"}
 
 
-@pytest.mark.parametrize("command", [generate, plan, search, verify, report], ids=lambda command: command.__name__)
+@pytest.mark.parametrize(
+    "command", [generate, plan, search, verify, replay, report], ids=lambda command: command.__name__
+)
 def test_help_describes_every_option(command: Callable[..., object], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([command.__name__, "--help"]) == 0
     out = capsys.readouterr().out
-    wanted = descriptions(command) | (descriptions(GenerateOptions) if command in (generate, plan) else {})
+    wanted = descriptions(command) | descriptions(OPTIONS.get(command, command))
     assert len(wanted) >= 2
     for name, text in wanted.items():
         assert plain(text) in plain(out), f"{name} is not described"
@@ -46,6 +51,7 @@ def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.C
         "plan",
         "search",
         "verify",
+        "replay",
         "report",
         "2 refused",
         "3 partial",
