@@ -43,7 +43,10 @@ def move_a_value(out: Path, steps: int) -> None:
     value = int(pixels[3, 4, 1])
     pixels[3, 4, 1] = value + steps if value + steps <= 255 else value - steps
     Image.fromarray(pixels).save(file)
-    sha256 = [hashlib.sha256(file.read_bytes()).hexdigest(), *rows.column("sha256").to_pylist()[1:]]
-    at = rows.schema.get_field_index("sha256")
+    data = file.read_bytes()
+    for name, value in {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}.items():
+        at = rows.schema.get_field_index(name)
+        values = [value, *rows.column(name).to_pylist()[1:]]
+        rows = rows.set_column(at, rows.schema.field(at), pa.array(values, rows.schema.field(at).type))
     store.delete(manifest.part_names(store))
-    manifest.write_part(store, rows.set_column(at, rows.schema.field(at), pa.array(sha256)))
+    manifest.write_part(store, rows)
