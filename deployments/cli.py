@@ -13,6 +13,7 @@ from cyclopts import App
 from deployments.console import ExitCode, err, show_error
 from deployments.export_command import export
 from deployments.generate_command import generate, plan
+from deployments.replay_command import replay
 from deployments.report_command import report
 from deployments.search_command import search
 from deployments.verify_command import verify
@@ -52,7 +53,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # `run` says what an interruption means
 )
-for command in (generate, plan, search, verify, report, export):
+for command in (generate, plan, search, verify, replay, report, export):
     app.command(command)
 
 

@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     FAILED = 1  # something broke; what is finished is kept, the same command goes on from there
     REFUSED = 2  # the input is wrong; no picture was made
     PARTIAL = 3  # every image but those in failures/
-    UNSOUND = 4  # verify found flaws
+    UNSOUND = 4  # verify or replay found flaws
     INTERRUPTED = 130
 
 

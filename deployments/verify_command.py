@@ -12,12 +12,14 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from deployments.console import ExitCode, err, out
+from deployments.replay_command import line_of
 from pressrun.collection import read_identity
 from pressrun.location import Location
 from pressrun.storage import Store
 from pressrun.writer_claim import WriterClaim
 
 if TYPE_CHECKING:  # brings faiss, which `pressrun --help` need not wait for
+    from pressrun.replay.record import ReplaySummary
     from pressrun.verification import Verification
 
 _MOST_FLAWS = 50
@@ -41,10 +43,11 @@ def verify(
         Print what was found as JSON.
     """
     from pressrun import verification
+    from pressrun.replay.record import last_replay
 
     store = Store(Location(collection))
     found = _repaired(store) if repair else verification.verify(store)
-    _show(found, as_json)
+    _show(found, last_replay(store), as_json)
     return ExitCode.DONE if found.is_sound else ExitCode.UNSOUND
 
 
@@ -72,20 +75,32 @@ def _sole_writer(store: Store) -> Iterator[None]:
         claim.release()
 
 
-def _show(found: Verification, as_json: bool) -> None:
+def _show(found: Verification, replayed: ReplaySummary | None, as_json: bool) -> None:
     if as_json:
-        flaws = [{"kind": flaw.kind, "name": flaw.name, "detail": flaw.detail} for flaw in found.flaws]
-        record = {"sound": found.is_sound, "images": found.images, "objects": found.objects, "indexed": found.indexed}
-        out.print_json(json.dumps(record | {"size_bytes": found.size_bytes, "flaws": flaws}))
+        out.print_json(json.dumps(_record(found, replayed)))
         return
     line = (
         f"{found.images} images, {found.objects} objects, {found.size_bytes / 1e6:.1f} MB, {found.indexed} in the index"
     )
     if found.is_sound:
         out.print(f"[bold green]sound[/]: {line}; every hash is right", highlight=False)
-        return
-    out.print(f"[bold red]{len(found.flaws)} flaws[/]: {line}", highlight=False)
+    else:
+        out.print(f"[bold red]{len(found.flaws)} flaws[/]: {line}", highlight=False)
     for flaw in found.flaws[:_MOST_FLAWS]:
         out.print(Text(f"  {flaw.kind} {flaw.name}: {flaw.detail}"), soft_wrap=True)
     if len(found.flaws) > _MOST_FLAWS:
         out.print(f"  ... and {len(found.flaws) - _MOST_FLAWS} more; --json lists them all")
+    if replayed is not None:
+        out.print(Text(f"  last replay, {replayed.replayed_at}: {line_of(replayed)}"), soft_wrap=True)
+
+
+def _record(found: Verification, replayed: ReplaySummary | None) -> dict[str, object]:
+    return {
+        "sound": found.is_sound,
+        "images": found.images,
+        "objects": found.objects,
+        "indexed": found.indexed,
+        "size_bytes": found.size_bytes,
+        "flaws": [{"kind": flaw.kind, "name": flaw.name, "detail": flaw.detail} for flaw in found.flaws],
+        "last_replay": None if replayed is None else replayed.record(),
+    }

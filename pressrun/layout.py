@@ -17,6 +17,7 @@ FAILURES = "failures"
 PROFILES = "profiles"
 INDEX = "index"
 RUNS = "runs"
+REPLAYS = "replays"
 
 
 def image(image_id: str, ending: str = "png") -> str:
@@ -47,3 +48,8 @@ def profile(key: str) -> str:
 def run(run_id: str, name: str) -> str:
     """Return the name of one of a run's own records."""
     return f"{RUNS}/{run_id}/{name}"
+
+
+def replay(replay_id: str) -> str:
+    """Return the name of what a replay saw."""
+    return f"{REPLAYS}/{replay_id}.parquet"

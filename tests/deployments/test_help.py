@@ -12,6 +12,7 @@ import pytest
 from deployments import cli
 from deployments.export_command import ExportChoice, export
 from deployments.generate_command import GenerateOptions, generate, plan
+from deployments.replay_command import ReplayOptions, replay
 from deployments.report_command import report
 from deployments.search_command import search
 from deployments.verify_command import verify
@@ -34,11 +35,16 @@ _GROUPS = ("options", "tuning", "quality")  # shown as the options that they hol
 _GENERATE = descriptions(GenerateOptions) | descriptions(EngineOptions) | descriptions(QualityBudget)
 
 
-OPTIONS = {generate: _GENERATE, plan: _GENERATE, export: descriptions(ExportChoice)}
+OPTIONS = {
+    generate: _GENERATE,
+    plan: _GENERATE,
+    export: descriptions(ExportChoice),
+    replay: descriptions(ReplayOptions),
+}
 
 
 @pytest.mark.parametrize(
-    "command", [generate, plan, search, verify, report, export], ids=lambda command: command.__name__
+    "command", [generate, plan, search, verify, replay, report, export], ids=lambda command: command.__name__
 )
 def test_help_describes_every_option(command: Callable[..., object], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([command.__name__, "--help"]) == 0
@@ -57,6 +63,7 @@ def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.C
         "plan",
         "search",
         "verify",
+        "replay",
         "report",
         "export",
         "2 refused",

@@ -252,8 +252,12 @@ def _dtype_name(name: str, device: torch.device) -> str:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    # The vector instructions decide the lowest bits.
-    return f"cpu {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type
+    if device.type != "cpu":
+        return device.type
+    # The instructions decide the lowest bits, and the speed; torch's one word for them leaves out those for bf16.
+    has = torch.cpu.get_capabilities()
+    extensions = [name for name, key in (("BF16", "avx512_bf16"), ("AMX", "amx_bf16")) if has.get(key)]
+    return " ".join(["cpu", torch.backends.cpu.get_cpu_capability(), *extensions])
 
 
 def _quieten() -> None:

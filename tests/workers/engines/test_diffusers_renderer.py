@@ -207,6 +207,13 @@ def test_bf16_is_taken_when_asked_for(folder: Folders) -> None:
     assert engine.render(make_batch(["a"])).std() > 1
 
 
+def test_provenance_names_all_that_decides_bits_besides_the_request_and_the_batch_size(folder: Folders) -> None:
+    provenance = DiffusersRenderer(folder("sd"), RenderOptions(device="cpu")).provenance()
+    assert set(provenance) >= {"engine", "diffusers", "transformers", "torch", "dtype", "device", "threads"}
+    assert (provenance["torch"], provenance["threads"]) == (torch.__version__, torch.get_num_threads())
+    assert str(provenance["device"]).startswith(f"cpu {torch.backends.cpu.get_cpu_capability()}")
+
+
 def test_a_folder_with_only_a_variant_loads_as_its_facts_say(folder: Folders, tmp_path: Path) -> None:
     copied = shutil.copytree(folder("sd"), tmp_path / "sd")
     for name in ("unet", "vae"):

@@ -1,0 +1,1 @@
+"""Whether a collection's pictures come out the same when they are drawn again elsewhere."""

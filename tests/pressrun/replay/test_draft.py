@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pressrun import layout, manifest
+from pressrun.carried import CARRIED_EMBEDDER, CARRIED_MODEL
+from pressrun.collection import Identity, join_collection
+from pressrun.engine_options import EngineOptions
+from pressrun.errors import InvalidCollection, InvalidModel
+from pressrun.location import Location
+from pressrun.models.diffusers_folder import read_model
+from pressrun.replay.draft import ReplayDraft, draft_replay
+from pressrun.storage import Store
+from tests.pressrun.small_collection import put_images, snapshot, stars
+
+MODEL = Location(str(CARRIED_MODEL))
+DRAWN = {"engine": "diffusers", "torch": "2.13.0", "dtype": "bf16", "threads": 3, "device": "cpu"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(Location(str(tmp_path / "out")))
+    join_collection(store, Identity("", 0))
+    return store
+
+
+def put(store: Store, run_id: str = "run-1", **columns: Any) -> None:
+    """Commit rows as the carried model would leave them, but for the columns given."""
+    rows = put_images(store, stars(6), 0, run_id)
+    whole = {"model_revision": read_model(MODEL).revision, "provenance": json.dumps(DRAWN)} | columns
+    for name, value in whole.items():
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, rows.schema.field(at), pa.array([value] * rows.num_rows, rows.schema.field(at).type))
+    manifest.write_part(store, rows)
+
+
+def note_job(store: Store, run_id: str = "run-1", **fields: Any) -> None:
+    record = {"model": {"location": str(CARRIED_MODEL)}, "engine": "diffusers"} | fields
+    store.write(layout.run(run_id, "job.json"), json.dumps(record).encode())
+
+
+def draft(store: Store, *models: Location) -> ReplayDraft:
+    return draft_replay(store.location, 4, 1, models)
+
+
+def test_pictures_are_drawn_as_their_rows_say_with_the_model_their_run_names(store: Store) -> None:
+    put(store)
+    note_job(store, engine="package.module:factory")
+    before = snapshot(store)
+    for placing, setting in draft(store).placings:
+        assert (setting.dtype, setting.threads, placing.batch.size) == ("bf16", 3, 2)
+        assert (setting.engine, str(setting.model.location)) == ("package.module:factory", str(CARRIED_MODEL))
+    assert snapshot(store) == before
+
+
+def test_a_model_that_moved_is_taken_where_it_is_now(store: Store) -> None:
+    put(store)
+    note_job(store, model={"location": "/nowhere/shapes"})
+    with pytest.raises(InvalidModel, match=r"/nowhere/shapes.*--model"):
+        draft(store)
+    assert draft(store, MODEL).placings
+
+
+def test_without_a_record_of_the_run_the_model_must_be_given_and_the_row_names_the_engine(store: Store) -> None:
+    put(store)
+    with pytest.raises(InvalidModel, match=r"runs/run-1/job\.json.*--model"):
+        draft(store)
+    assert {setting.engine for _, setting in draft(store, MODEL).placings} == {"diffusers"}
+
+
+def test_another_revision_than_the_pictures_is_refused_with_both(store: Store) -> None:
+    put(store, model_revision="feed" * 8)
+    note_job(store)
+    with pytest.raises(
+        InvalidModel, match=r"4 of 4 sampled pictures .* revision feedfeedfeed, but .*shapes has [0-9a-f]{12}"
+    ):
+        draft(store)
+
+
+def test_what_is_no_model_is_refused(store: Store) -> None:
+    put(store)
+    with pytest.raises(InvalidModel, match="--model"):
+        draft(store, Location(str(CARRIED_EMBEDDER)))
+
+
+def test_an_engine_that_names_neither_dtype_nor_torch_is_left_to_itself(store: Store) -> None:
+    put(store, provenance='{"engine": "null", "threads": 4}')
+    note_job(store, engine="null")
+    assert {(setting.dtype, setting.threads) for _, setting in draft(store).placings} == {("auto", None)}
+
+
+@pytest.mark.parametrize("provenance", ["", "[]", "{"])
+def test_a_row_that_does_not_tell_how_it_was_drawn_is_refused(store: Store, provenance: str) -> None:
+    put(store, provenance=provenance)
+    note_job(store)
+    with pytest.raises(InvalidCollection, match="provenance"):
+        draft(store)
+
+
+def test_no_collection_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCollection, match="no collection"):
+        draft_replay(Location(str(tmp_path)), 4, 1)
+
+
+def test_engine_options_are_those_that_the_pictures_say_they_were_drawn_with(store: Store) -> None:
+    put(store, provenance='{"engine": "diffusers", "options": "compile"}')
+    note_job(store, options={"compile": True})
+    assert {setting.options for _, setting in draft(store).placings} == {EngineOptions(compile=True)}
+
+
+def test_pictures_of_a_run_that_fell_back_are_drawn_by_the_plain_engine(store: Store) -> None:
+    put(store, provenance='{"engine": "diffusers"}')
+    note_job(store, options={"compile": True})
+    assert {setting.options for _, setting in draft(store).placings} == {EngineOptions()}
