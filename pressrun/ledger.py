@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pressrun.failures import Failure
 from pressrun.profile import Profile
 from pressrun.progress import News, tell
+from pressrun.quote import Quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ class Ledger:
         Seconds by stage, in the order they were entered.
     broken_stage : str
         The stage that raised last; "" when none did.
+    opening_s : float
+        Seconds that the fleet took to open.
+    ready_workers : int
+        Workers that were warm before scale-out.
+    start_s : float
+        Seconds from nothing to a warm worker.
+    quote : Quote or None
+        What was quoted before scale-out; None when no speed was known.
     points : list of (float, int)
         Seconds since generating began, and images done by then.
     searches : dict of str to list of (str, float)
@@ -65,6 +74,10 @@ class Ledger:
     points: list[tuple[float, int]] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     profiles: tuple[Profile, ...] = ()
+    opening_s: float = 0.0
+    ready_workers: int = 0
+    start_s: float = 0.0
+    quote: Quote | None = None
     workers: int = 0
     provenance: dict[str, str | int] = field(default_factory=dict)
     render_s: float = 0.0

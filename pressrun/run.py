@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pressrun import layout, manifest
 from pressrun.collection import Identity, check_location, join_collection
-from pressrun.errors import CollectionBusy
+from pressrun.errors import CollectionBusy, InvalidJob
 from pressrun.job import Job
 from pressrun.ledger import Ledger
 from pressrun.location import Location
@@ -118,6 +118,8 @@ def draft_run(job: Job) -> Draft:
 
     Raises
     ------
+    InvalidJob
+        When there is a budget and no price.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
@@ -125,6 +127,7 @@ def draft_run(job: Job) -> Draft:
     InvalidCollection
         When the collection's location holds something else.
     """
+    _check_terms(job)
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
@@ -176,6 +179,14 @@ def open_run(job: Job, run_id: str) -> Run:
     return run
 
 
+def _check_terms(job: Job) -> None:
+    if job.budget is not None and job.price_per_worker_hour is None:
+        raise InvalidJob(
+            f"A budget of {job.budget:g} says nothing without a price; give the price of a worker-hour as well, in the "
+            "cluster block or with --price."
+        )
+
+
 def _identity(embedder: EmbedderFacts | None) -> Identity:
     return Identity(embedder.revision if embedder else "", embedder.dimension if embedder else 0)
 
@@ -192,6 +203,9 @@ def _describe(run: Run) -> dict[str, object]:
         "batch_size": job.batch_size,
         "engine": job.engine,
         "dtype": job.dtype,
+        "deadline_s": job.deadline_s,
+        "budget": job.budget,
+        "price_per_worker_hour": job.price_per_worker_hour,
         "requested": run.plan.requests.num_rows,
         "duplicates": run.plan.duplicates,
         "held": run.plan.held,

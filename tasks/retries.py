@@ -8,9 +8,16 @@ from __future__ import annotations
 from prefect import State, Task
 from prefect.client.schemas.objects import TaskRun
 
-from pressrun.errors import CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, RunCancelled
+from pressrun.errors import (
+    CollectionBusy,
+    InvalidCollection,
+    InvalidJob,
+    InvalidModel,
+    QuoteRefused,
+    RunCancelled,
+)
 
-_FINAL = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, RunCancelled)
+_FINAL = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, QuoteRefused, RunCancelled)
 
 
 async def is_worth_retrying(task: Task[..., object], task_run: TaskRun, state: State[object]) -> bool:

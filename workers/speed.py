@@ -6,7 +6,7 @@ Knows nothing of how a worker measures; asks one that is there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -16,6 +16,7 @@ from pressrun.batch import Batch
 from pressrun.errors import PressrunError, StageFailed
 from pressrun.plan import Shape, shapes
 from pressrun.profile import (
+    LADDER,
     Profile,
     Timing,
     choose_batch_size,
@@ -41,7 +42,7 @@ class Speed:
     batch_sizes : mapping
         Picture size (width_px, height_px) to batch size.
     image_s : float or None
-        Expected worker-seconds a picture, over the run's mix; None when the batch size was given, not measured.
+        Expected worker-seconds a picture, over the run's mix; None when the speed of a picture size is not known.
     """
 
     batch_sizes: Mapping[Shape, int]
@@ -69,18 +70,26 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     if run.is_idle:
         return Speed({}, None)
     client = fleet.open()
-    warmth = _warm_all(client, order, _sample(run, next(iter(todo_shapes))))
-    run.ledger.provenance = warmth.provenance
-    if run.job.batch_size is not None:
-        return Speed(dict.fromkeys(todo_shapes, run.job.batch_size), None)
+    warmth = _warm(run, client, order, _sample(run, next(iter(todo_shapes))))
     found = {shape: _profile(run, client, order, warmth, shape) for shape in todo_shapes}
     profiles = {shape: profile for shape, profile in found.items() if profile is not None}
     run.ledger.profiles = tuple(profiles.values())
-    batch_sizes = {shape: profile.batch_size if profile else 1 for shape, profile in found.items()}
+    unmeasured = run.job.batch_size or 1
+    batch_sizes = {shape: profile.batch_size if profile else unmeasured for shape, profile in found.items()}
     return Speed(batch_sizes, mean_image_s(run.plan.todo, profiles))
 
 
-def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
+def _warm(run: Run, client: Client, order: PrintOrder, sample: Batch) -> Warmth:
+    """Warm the workers, and note how many are ready and how long one more would take to be."""
+    started = run.ledger.clock()
+    warmths = _warm_all(client, order, sample)
+    run.ledger.start_s = run.ledger.opening_s + run.ledger.clock() - started
+    run.ledger.ready_workers = len(warmths)
+    run.ledger.provenance = warmths[0].provenance
+    return warmths[0]
+
+
+def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
     addresses = list(client.scheduler_info(n_workers=-1)["workers"])
     # A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
     futures = [
@@ -98,30 +107,35 @@ def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
             f"{type(error).__name__}: {error}. Nothing was generated; look at the model, the picture size and the "
             "workers' memory."
         ) from error
-    return warmths[0]
+    return warmths
 
 
 def _profile(run: Run, client: Client, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile | None:
     stores = profile_stores(run.job)
-    revision = picture_revision(run.facts, run.job.engine)
-    profile = recall_profile(stores, revision, order.dtype, shape, warmth.hardware)
-    if profile is None:
-        steps, timings = _measured(client, order, _sample(run, shape))
+    revision, given = picture_revision(run.facts, run.job.engine), run.job.batch_size
+    recalled = recall_profile(stores, revision, order.dtype, shape, warmth.hardware)
+    if given is not None:
+        recalled = recalled.at(given) if recalled else None
+        if recalled is not None or not run.job.has_terms:  # only a quote needs to know how fast a given size is
+            return recalled
+    if recalled is None:
+        steps, timings = _measured(client, order, _sample(run, shape), LADDER if given is None else (given,))
         if not timings:
             return None
         size = choose_batch_size(timings)
-        profile = Profile(revision, order.dtype, *shape, steps, tuple(timings), size, warmth.hardware)
-    remember_profile(stores, profile)
-    return profile
+        recalled = Profile(revision, order.dtype, *shape, steps, tuple(timings), size, warmth.hardware)
+    if given is None:  # a size that was given must not pass for the best one later
+        remember_profile(stores, recalled)
+    return recalled
 
 
-def _measured(client: Client, order: PrintOrder, sample: Batch) -> tuple[int, list[Timing]]:
+def _measured(client: Client, order: PrintOrder, sample: Batch, sizes: Sequence[int]) -> tuple[int, list[Timing]]:
     try:
-        measured: tuple[int, list[Timing]] = client.submit(measure, order, sample, pure=False).result()
+        measured: tuple[int, list[Timing]] = client.submit(measure, order, sample, sizes, pure=False).result()
     except PressrunError:
         raise
     except Exception:  # one picture size that fails must not stop the others; its pictures will say why
-        logger.warning("a picture size could not be measured, its pictures are drawn one by one", exc_info=True)
+        logger.warning("a picture size could not be measured", exc_info=True)
         return 0, []
     return measured
 
