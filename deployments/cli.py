@@ -11,7 +11,8 @@ from importlib.metadata import version
 from cyclopts import App
 
 from deployments.console import ExitCode, err, show_error
-from deployments.generate_command import generate, plan
+from deployments.generate_command import generate
+from deployments.plan_command import plan
 from deployments.report_command import report
 from deployments.search_command import search
 from deployments.verify_command import verify
@@ -23,12 +24,14 @@ from pressrun.errors import (
     InvalidPrompts,
     InvalidQuery,
     PressrunError,
+    QuoteRefused,
     RunCancelled,
 )
 
-_REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery)
-_EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (nothing was started), 3 partial (see failures/), 4 flaws found,
-130 interrupted, 143 terminated. A command that was interrupted goes on where it stopped when it is run again."""
+_REFUSALS = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts, InvalidQuery, QuoteRefused)
+_EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (nothing was generated), 3 partial (see failures/),
+4 flaws found, 130 interrupted, 143 terminated. A command that was interrupted goes on where it stopped when it is run
+again."""
 
 app = App(
     name="pressrun",

@@ -10,7 +10,8 @@ from importlib import metadata
 import pytest
 
 from deployments import cli
-from deployments.generate_command import GenerateOptions, generate, plan
+from deployments.generate_command import GenerateOptions, generate
+from deployments.plan_command import plan
 from deployments.report_command import report
 from deployments.search_command import search
 from deployments.verify_command import verify
