@@ -18,7 +18,7 @@ from workers.scaling import scale
 from workers.speed import Speed, warm_fleet
 
 Opened = Callable[..., OpenedRun]
-IMAGES = 400
+IMAGES = 800
 ALONE_S = IMAGES * engines.HESITANT_IMAGE_S
 
 
@@ -50,7 +50,7 @@ def test_a_deadline_too_near_is_refused_before_a_worker_is_started(
     quoted: Callable[..., Any], no_scaling: LocalFleet, tmp_path: Path
 ) -> None:
     run, speed, quote = quoted(deadline="50s")
-    with pytest.raises(QuoteRefused, match=r"deadline of 50 s cannot be met: 400 images take .* on 2 workers"):
+    with pytest.raises(QuoteRefused, match=r"deadline of 50 s cannot be met: 800 images take .* on 2 workers"):
         scale(run, no_scaling, speed, quote)
     assert engines.drawn(tmp_path / "out") == []
 
