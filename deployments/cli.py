@@ -12,7 +12,8 @@ from cyclopts import App
 
 from deployments.console import ExitCode, err, show_error
 from deployments.export_command import export
-from deployments.generate_command import generate, plan
+from deployments.generate_command import generate
+from deployments.plan_command import plan
 from deployments.replay_command import replay
 from deployments.report_command import report
 from deployments.search_command import search
@@ -27,6 +28,7 @@ from pressrun.errors import (
     InvalidQuery,
     PressrunError,
     QualityRefused,
+    QuoteRefused,
     RunCancelled,
     StageFailed,
 )
@@ -40,6 +42,7 @@ _REFUSALS = (
     InvalidPrompts,
     InvalidQuery,
     QualityRefused,
+    QuoteRefused,
 )
 _EPILOGUE = """Exit codes: 0 done, 1 failed, 2 refused (no picture was made), 3 partial (see failures/), 4 flaws found,
 130 interrupted, 143 terminated. A command that was interrupted goes on where it stopped when it is run again."""

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1  # something broke; what is finished is kept, the same command goes on from there
-    REFUSED = 2  # the input is wrong; no picture was made
+    REFUSED = 2  # the input is wrong, or a quality, deadline or budget cannot be met; no picture was made
     PARTIAL = 3  # every image but those in failures/
     UNSOUND = 4  # verify or replay found flaws
     INTERRUPTED = 130

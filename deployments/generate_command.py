@@ -1,4 +1,4 @@
-"""`pressrun generate` and `pressrun plan`: the same options, one runs the job and one only looks."""
+"""`pressrun generate`, and the options that it shares with `pressrun plan`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
 from rich.text import Text
 
 from deployments.console import ExitCode, err, out
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
-from pressrun.engine_options import EngineOptions, QualityBudget, drawing
+from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.errors import InvalidJob
-from pressrun.forecast import Forecast
 from pressrun.layout import CONTACT_SHEET, REPORT
-from pressrun.plan import count_batches, shapes
-from pressrun.profile import mean_image_s, profile_stores, recall_profiles
 from pressrun.progress import listening
-from pressrun.run import Draft, draft_run, picture_revision
+from pressrun.run import draft_run
 from pressrun.summary import Outcome, RunSummary
 
 if TYPE_CHECKING:  # Prefect reads its settings when it is imported, so that waits until they are set
@@ -91,6 +87,12 @@ class GenerateOptions:
         What the diffusers engine trades; tried on a few pictures before the run.
     quality : QualityBudget
         How far pictures may be from the plain engine's.
+    deadline : str
+        Time from the start to the last picture, as 90m, 2h or 1.5h: as few workers as meet it are taken; the job is
+        refused when they cannot.
+    budget : float
+        Money that the workers may cost, at --price: as many workers as it pays for are taken; the job is refused when
+        it is too little.
     """
 
     model: Annotated[str, Parameter(alias="-m")]
@@ -114,6 +116,8 @@ class GenerateOptions:
     engine: str = "diffusers"
     dask: str | None = None
     price: float | None = None
+    deadline: str | None = None
+    budget: float | None = None
     tuning: Annotated[EngineOptions, Parameter(name="*", group="Engine options", negative_bool=())] = field(
         default_factory=EngineOptions
     )
@@ -148,7 +152,7 @@ def generate(
         Show Prefect's own log lines.
     """
     prepare_prefect(verbose)
-    parameters = _parameters(prompts, options)
+    parameters = parameters_of(prompts, options)
     with heard_once(), LiveProgress(err) as progress, listening(progress):
         progress.say("check", "reading prompts and model")
         draft_run(parameters.job())  # a bad row is told now, not when the server is up
@@ -164,60 +168,14 @@ def generate(
     return _EXIT_CODES[summary.outcome]
 
 
-def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> ExitCode:
-    """Show what `generate` would do and what it would cost; nothing is run.
+def parameters_of(prompts: str, options: GenerateOptions) -> GenerateParameters:
+    """Return the flow's parameters for a command's options.
 
-    Parameters
-    ----------
-    prompts : str
-        CSV, TSV, JSONL, Parquet or text file; a path or any fsspec URL.
-    options : GenerateOptions
-        As for `generate`.
-    as_json : bool
-        Print the plan as JSON.
+    Raises
+    ------
+    InvalidJob
+        With every option that is out of its range.
     """
-    prepare_prefect(verbose=False)
-    parameters = _parameters(prompts, options)
-    draft, fleet = draft_run(parameters.job()), parameters.fleet()
-    try:
-        record = _plan_record(draft, fleet.largest)
-    finally:
-        fleet.close()
-    if as_json:
-        out.print_json(json.dumps(record))
-    else:
-        _show_plan(record)
-    return ExitCode.DONE
-
-
-def _plan_record(draft: Draft, workers: int) -> dict[str, object]:
-    plan, job = draft.plan(), draft.job
-    profiles = recall_profiles(
-        profile_stores(job), picture_revision(draft.facts, job.engine), drawing(job.dtype, job.options)
-    )
-    wanted = shapes(plan.todo)
-    sizes = {
-        shape: job.batch_size or profiles[shape].batch_size for shape in wanted if job.batch_size or shape in profiles
-    }
-    image_s = mean_image_s(plan.todo, profiles)
-    forecast = Forecast(plan.todo.num_rows, plan.todo.num_rows * (image_s or 0.0), workers, job.price_per_worker_hour)
-    return {
-        "model": f"{draft.facts.name} ({draft.facts.pipeline_class})",
-        "asked": plan.requests.num_rows,
-        "duplicates": plan.duplicates,
-        "held": plan.held,
-        "to_render": plan.todo.num_rows,
-        "sizes": ", ".join(f"{count} of {width} x {height} px" for (width, height), count in wanted.items()) or "none",
-        "batches": count_batches(plan.todo, sizes) if len(sizes) == len(wanted) else None,
-        "workers": workers,
-        "measured_on": ", ".join(sorted({profiles[shape].hardware for shape in wanted if shape in profiles})) or None,
-        "worker_seconds": None if image_s is None else round(forecast.worker_s, 1),
-        "wall_seconds": None if image_s is None else round(forecast.wall_s, 1),
-        "cost": None if image_s is None or forecast.cost is None else round(forecast.cost, 4),
-    }
-
-
-def _parameters(prompts: str, options: GenerateOptions) -> GenerateParameters:
     from pydantic import ValidationError
 
     from blocks.engine import DiffusersEngine
@@ -248,16 +206,6 @@ def _cluster(workers: int | None, price: float | None, dask: str | None) -> Loca
     if dask is not None:
         return ExistingDaskCluster(address=dask, price_per_worker_hour=price)
     return LocalDaskCluster(workers=workers, price_per_worker_hour=price)
-
-
-def _show_plan(record: dict[str, object]) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    for name, value in record.items():
-        shown = (
-            "not known before a first run" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-        )
-        table.add_row(name.replace("_", " "), Text(shown))
-    out.print(table)
 
 
 def _show_summary(summary: RunSummary, as_json: bool) -> None:

@@ -81,6 +81,8 @@ class LiveProgress:
                 self._bar.update(self._task, total=None, completed=0)
             if news.message:
                 self._bar.update(self._task, description=f"[bold]{news.stage}[/] [dim]{news.message}[/]")
+            if news.note:
+                self._console.print(Text.assemble("  ", news.note), soft_wrap=True)
             if news.total:
                 self._count(news)
 

@@ -19,6 +19,7 @@ from pressrun.job import Job, PromptSource
 from pressrun.location import Location
 from pressrun.picture_file import PictureFormat
 from pressrun.request import SCHEDULERS, RequestDefaults
+from pressrun.wording import DURATION, read_duration
 from workers.fleet import Fleet
 
 PromptFile = Annotated[str, Field(title="A file")]
@@ -33,6 +34,14 @@ def _known_scheduler(name: str) -> str:
 
 
 Scheduler = Annotated[str, AfterValidator(_known_scheduler), Field(json_schema_extra={"enum": list(SCHEDULERS)})]
+
+
+def _readable_duration(text: str) -> str:
+    read_duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_readable_duration), Field(json_schema_extra={"pattern": DURATION})]
 
 
 def _optional(description: str, **rest: Any) -> Any:
@@ -126,6 +135,15 @@ class GenerateParameters(BaseModel):
     workers: int | None = _optional(
         "Workers to scale out to: 1 to 4096; empty for as many as are useful.", ge=1, le=4096
     )
+    deadline: Duration | None = _optional(
+        "Time from the opening of the run to its last picture, as 90m, 2h or 1.5h: the worker count follows, and the "
+        "run is refused before it draws if that is too short; empty for none."
+    )
+    budget: float | None = _optional(
+        "Money that the workers may cost, at the cluster's price per worker-hour: the worker count follows, and the "
+        "run is refused before it draws if that is too little; empty for none.",
+        ge=0,
+    )
     batch_size: int | None = _optional("Pictures drawn at once: 1 to 512; empty measures the best.", ge=1, le=512)
     precision: Precision = Field(Precision.auto, description="Number format while drawing.")
     image_format: ImageFormat = Field(
@@ -166,6 +184,8 @@ class GenerateParameters(BaseModel):
             quality=(self.engine_options or DiffusersEngine()).quality(),
             picture_format=PictureFormat(self.image_format.value, self.image_level),
             price_per_worker_hour=getattr(self.cluster, "price_per_worker_hour", None),
+            deadline_s=None if self.deadline is None else read_duration(self.deadline),
+            budget=self.budget,
         )
 
     def fleet(self) -> Fleet:

@@ -49,6 +49,10 @@ class RunCancelled(PressrunError):
     """The run was cancelled from outside while it was generating."""
 
 
+class QuoteRefused(PressrunError):
+    """The job cannot be done by its deadline or within its budget; nothing was generated."""
+
+
 class StageFailed(PressrunError):
     """A stage could not do its work and says why."""
 

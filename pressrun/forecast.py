@@ -1,45 +1,9 @@
-"""What a plan will cost: worker-seconds, wall time, money.
+"""How long a run still takes, and how many workers its backlog keeps busy.
 
 Knows nothing of how speeds were measured; arithmetic only.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """The expected cost of generating some images.
-
-    Parameters
-    ----------
-    images : int
-        Pictures to render.
-    worker_s : float
-        Seconds of worker time in all.
-    workers : int
-        Workers that share it.
-    price_per_worker_hour : float or None
-        Money a worker costs an hour, in whatever currency the user thinks in; None when not known.
-    """
-
-    images: int
-    worker_s: float
-    workers: int
-    price_per_worker_hour: float | None = None
-
-    @property
-    def wall_s(self) -> float:
-        """Seconds until done, when the workers share the work evenly."""
-        return self.worker_s / self.workers
-
-    @property
-    def cost(self) -> float | None:
-        """Money, or None when no price is known."""
-        if self.price_per_worker_hour is None:
-            return None
-        return self.worker_s / 3600 * self.price_per_worker_hour
 
 
 def remaining_s(done: int, total: int, elapsed_s: float) -> float | None:

@@ -46,6 +46,10 @@ class Job:
         Workers to scale out to; None takes as many as are useful.
     price_per_worker_hour : float or None
         Money a worker costs an hour.
+    deadline_s : float or None
+        Seconds from the opening of the run by which the last picture must be there; the worker count follows.
+    budget : float or None
+        Money that the workers may cost; the worker count follows.
     cache_folder : str
         Folder on each host for remote models and remembered measurements.
     options : EngineOptions
@@ -69,8 +73,15 @@ class Job:
     dtype: Dtype = "auto"
     workers: int | None = None
     price_per_worker_hour: float | None = None
+    deadline_s: float | None = None
+    budget: float | None = None
     cache_folder: str = "~/.cache/pressrun"
     options: EngineOptions = field(default_factory=EngineOptions)
     quality: QualityBudget = field(default_factory=QualityBudget)
     libraries: tuple[Location, ...] = ()
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether there is a deadline or a budget, so that the job runs only on a quote that meets it."""
+        return self.deadline_s is not None or self.budget is not None

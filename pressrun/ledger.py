@@ -15,6 +15,7 @@ from pressrun.engine_options import OptionTrial
 from pressrun.failures import Failure
 from pressrun.profile import Profile
 from pressrun.progress import News, tell
+from pressrun.quote import Quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,14 @@ class Ledger:
         The stage that raised last; "" when none did.
     broken_by : str
         What it raised.
+    opening_s : float
+        Seconds that the fleet took to open.
+    ready_workers : int
+        Workers that were warm before scale-out.
+    start_s : float
+        Seconds from nothing to a warm worker.
+    quote : Quote or None
+        What was quoted before scale-out; None when no speed was known.
     points : list of (float, int)
         Seconds since generating began, and images done by then.
     searches : dict of str to list of (str, float)
@@ -70,6 +79,10 @@ class Ledger:
     failures: dict[str, Failure] = field(default_factory=dict)
     profiles: tuple[Profile, ...] = ()
     trials: tuple[OptionTrial, ...] = ()
+    opening_s: float = 0.0
+    ready_workers: int = 0
+    start_s: float = 0.0
+    quote: Quote | None = None
     workers: int = 0
     provenance: dict[str, str | int] = field(default_factory=dict)
     render_s: float = 0.0

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,10 +36,13 @@ class Timing:
         Pictures rendered at once.
     image_s : float
         Seconds a picture, for the steps it was measured with.
+    fixed_s : float
+        Seconds of these that more steps do not add to: encoding the prompt, decoding the picture.
     """
 
     batch_size: int
     image_s: float
+    fixed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,32 @@ class Profile:
     def image_s(self, steps: int) -> float:
         """Return the expected seconds a picture at the chosen size, for another number of steps."""
         chosen = next((t for t in self.timings if t.batch_size == self.batch_size), None)
-        return chosen.image_s * steps / self.steps if chosen else 0.0
+        if chosen is None:
+            return 0.0
+        return chosen.fixed_s + (chosen.image_s - chosen.fixed_s) * steps / self.steps
+
+    def at(self, batch_size: int) -> Profile | None:
+        """Return the same measurements with another size chosen; None when that size was not measured."""
+        if all(timing.batch_size != batch_size for timing in self.timings):
+            return None
+        return replace(self, batch_size=batch_size)
+
+
+def fixed_s(short: tuple[int, float], long: tuple[int, float]) -> float:
+    """Return the seconds that do not grow with the number of steps.
+
+    Parameters
+    ----------
+    short, long : tuple of (int, float)
+        Steps and seconds of two renderings of the same batch, the second of more steps.
+
+    Returns
+    -------
+    float
+        0 or more, and no more than either took.
+    """
+    (few, few_s), (many, many_s) = short, long
+    return max(0.0, min(few_s - (many_s - few_s) * few / (many - few), few_s, many_s))
 
 
 def choose_batch_size(timings: Sequence[Timing], images: int, workers: int) -> int:

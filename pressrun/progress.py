@@ -26,6 +26,8 @@ class News:
         Images finished and wanted; both 0 outside generation.
     failed : int
         Images given up.
+    note : str
+        One line worth keeping in sight after its stage; "" for none.
     """
 
     stage: str
@@ -33,6 +35,7 @@ class News:
     done: int = 0
     total: int = 0
     failed: int = 0
+    note: str = ""
 
 
 Listener = Callable[[News], None]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pressrun import layout, manifest
 from pressrun.collection import Identity, check_fits, check_location, join_collection
 from pressrun.engine_name import check_engine
-from pressrun.errors import CollectionBusy
+from pressrun.errors import CollectionBusy, InvalidJob
 from pressrun.job import Job
 from pressrun.ledger import Ledger
 from pressrun.location import Location
@@ -122,7 +122,7 @@ def draft_run(job: Job) -> Draft:
     Raises
     ------
     InvalidJob
-        When there is no such engine.
+        When there is no such engine, or a budget and no price.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
@@ -131,6 +131,7 @@ def draft_run(job: Job) -> Draft:
         When the collection's location holds something else, cannot be written to, or was embedded by another model.
     """
     check_engine(job.engine)
+    _check_terms(job)
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
@@ -188,6 +189,14 @@ def open_run(job: Job, run_id: str) -> Run:
     return run
 
 
+def _check_terms(job: Job) -> None:
+    if job.budget is not None and job.price_per_worker_hour is None:
+        raise InvalidJob(
+            f"A budget of {job.budget:g} says nothing without a price; give the price of a worker-hour as well, in the "
+            "cluster block or with --price."
+        )
+
+
 def _identity(embedder: EmbedderFacts | None, picture_format: PictureFormat) -> Identity:
     revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
     return Identity(revision, dimension, picture_format.ending)
@@ -207,6 +216,9 @@ def _describe(run: Run) -> dict[str, object]:
         "dtype": job.dtype,
         "options": asdict(job.options),
         "picture_format": asdict(job.picture_format),
+        "deadline_s": job.deadline_s,
+        "budget": job.budget,
+        "price_per_worker_hour": job.price_per_worker_hour,
         "requested": run.plan.requests.num_rows,
         "duplicates": run.plan.duplicates,
         "held": run.plan.held,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from pressrun.ledger import Ledger
 from pressrun.run import Run
 
 
@@ -39,7 +40,7 @@ class RunSummary:
     images_per_s : float
         Rendered images by the time of the generate stage; 0 when nothing was rendered.
     worker_hours : float
-        Workers times the time of the generate stage.
+        Workers times the time for which the run held them, from the opening of the first to tear-down.
     cost : float or None
         Worker-hours by price; None when no price is known.
     """
@@ -67,7 +68,7 @@ def summarise(run: Run) -> RunSummary:
     """Return how a run stands now."""
     counts = run.ledger.counts
     generating_s = run.ledger.stages.get("generate batches", 0.0)
-    hours = run.ledger.workers * generating_s / 3600
+    hours = _worker_s(run.ledger) / 3600
     price = run.job.price_per_worker_hour
     return RunSummary(
         run_id=run.run_id,
@@ -84,6 +85,13 @@ def summarise(run: Run) -> RunSummary:
         worker_hours=hours,
         cost=None if price is None else hours * price,
     )
+
+
+def _worker_s(ledger: Ledger) -> float:
+    """Return the worker-seconds of a run: waiting for the model, the others or the index is paid for too."""
+    opened_s = sum(ledger.stages.get(name, 0.0) for name in ("provision cache", "warm model"))
+    held_s = sum(ledger.stages.get(name, 0.0) for name in ("scale out", "generate batches", "index outputs"))
+    return ledger.ready_workers * opened_s + ledger.workers * held_s
 
 
 def _outcome(done: int, failed: int, total: int) -> Outcome:

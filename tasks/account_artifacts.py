@@ -14,9 +14,10 @@ from prefect.context import FlowRunContext
 
 from pressrun import layout
 from pressrun.report.facts import ReportFacts
-from pressrun.report.page import duration, markdown_summary
+from pressrun.report.page import markdown_summary
 from pressrun.report.thumbnail import thumbnail
 from pressrun.storage import Store
+from pressrun.wording import duration
 
 REPORTS_URL = "PRESSRUN_REPORTS_URL"  # set where a server shows the reports of this host's collections
 _SHEET_PX = 1200

@@ -8,9 +8,17 @@ from __future__ import annotations
 from prefect import State, Task
 from prefect.client.schemas.objects import TaskRun
 
-from pressrun.errors import CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, QualityRefused, RunCancelled
+from pressrun.errors import (
+    CollectionBusy,
+    InvalidCollection,
+    InvalidJob,
+    InvalidModel,
+    QualityRefused,
+    QuoteRefused,
+    RunCancelled,
+)
 
-_FINAL = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, QualityRefused, RunCancelled)
+_FINAL = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, QualityRefused, QuoteRefused, RunCancelled)
 
 
 async def is_worth_retrying(task: Task[..., object], task_run: TaskRun, state: State[object]) -> bool:

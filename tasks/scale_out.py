@@ -1,4 +1,4 @@
-"""Stage 3, scale out: as many workers as the backlog keeps busy."""
+"""Stage 3, scale out: the job is quoted, and gets as many workers as its terms ask for or its backlog keeps busy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from pressrun.run import Run
+from tasks.quote_artifact import show_quote
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from tasks.stage import stage
 from workers.fleet import Fleet
+from workers.quoting import quote_run
 from workers.scaling import scale
 from workers.speed import Speed
 
@@ -25,8 +27,10 @@ from workers.speed import Speed
     cache_policy=NO_CACHE,
 )
 def scale_out(run: Run, fleet: Fleet, speed: Speed) -> int:
-    """Bring the fleet to its working size."""
-    with stage(run, "scale out", "starting the other workers"):
-        workers = scale(run, fleet, speed)
+    """Quote the job, refuse it if its terms cannot be met, and bring the fleet to its working size."""
+    with stage(run, "scale out", "quoting the job, starting the other workers"):
+        quote = quote_run(run, fleet)
+        show_quote(quote)
+        workers = scale(run, fleet, speed, quote)
     log_line(f"{workers} workers")
     return workers

@@ -18,6 +18,7 @@ from workers.engines.renderer import OutOfMemory, Pixels
 from workers.order import PrintOrder
 
 SLOW_IMAGE_S = 0.2
+HESITANT_IMAGE_S = 0.5
 _STEP_S = 0.02
 _HEALED = "healed"
 
@@ -90,6 +91,19 @@ def slow(order: PrintOrder) -> FaultyRenderer:
 def small(order: PrintOrder) -> FaultyRenderer:
     """Have memory for two pictures of 64 x 64 px at once."""
     return FaultyRenderer(order, most_pixels=2 * 64 * 64)
+
+
+class HesitantRenderer(FaultyRenderer):
+    """Slow only while it is measured, so that a quote is long and the run short."""
+
+    def render(self, batch: Batch) -> Pixels:
+        if batch.batch_id == "trial":
+            time.sleep(HESITANT_IMAGE_S * len(batch))
+        return super().render(batch)
+
+
+def hesitant(order: PrintOrder) -> HesitantRenderer:
+    return HesitantRenderer(order)
 
 
 def sleep_until_stopped(seconds: float) -> None:

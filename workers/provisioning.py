@@ -49,12 +49,20 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     if run.is_idle:
         return order
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
-    client = fleet.open()
+    client = _open(run, fleet)
     _check_reach(client, order)
     for location, facts in ((order.model, order.facts), (order.embedder, order.embedder_facts)):
         if location is not None and facts is not None:
             run.ledger.origin_bytes += _bring(client, location, facts, order.cache_folder)
     return order
+
+
+def _open(run: Run, fleet: Fleet) -> Client:
+    """Open the fleet, and note how long that took; another try finds it open."""
+    started = run.ledger.clock()
+    client = fleet.open()
+    run.ledger.opening_s = max(run.ledger.opening_s, run.ledger.clock() - started)
+    return client
 
 
 def _order(run: Run) -> PrintOrder:

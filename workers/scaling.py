@@ -5,15 +5,18 @@ Knows nothing of how workers start; the fleet does that.
 
 from __future__ import annotations
 
+from pressrun.errors import QuoteRefused
 from pressrun.forecast import useful_workers
 from pressrun.plan import count_batches
+from pressrun.quote import Quote
+from pressrun.quote_wording import refusal
 from pressrun.run import Run
 from workers.fleet import Fleet
 from workers.speed import Speed
 
 
-def scale(run: Run, fleet: Fleet, speed: Speed) -> int:
-    """Bring the fleet to as many workers as the backlog keeps busy, and return how many there are.
+def scale(run: Run, fleet: Fleet, speed: Speed, quote: Quote | None) -> int:
+    """Bring the fleet to its working size, and return how many workers there are.
 
     Parameters
     ----------
@@ -23,9 +26,24 @@ def scale(run: Run, fleet: Fleet, speed: Speed) -> int:
         Its open workers.
     speed : Speed
         Batch sizes, from which the number of batches follows.
+    quote : Quote or None
+        Decides the count; without one it is as many as the backlog keeps busy.
+
+    Raises
+    ------
+    QuoteRefused
+        When the quote has no choice, before anything is started.
+    StageFailed
+        When no worker starts.
     """
     if run.is_idle:
         return 0
-    batches = count_batches(run.plan.todo, speed.batch_sizes)
-    run.ledger.workers = fleet.scale(min(useful_workers(batches, fleet.largest), run.job.workers or fleet.largest))
+    if quote is not None and quote.chosen is None:
+        raise QuoteRefused(refusal(quote))
+    run.ledger.workers = fleet.scale(quote.chosen.workers if quote and quote.chosen else _useful(run, fleet, speed))
     return run.ledger.workers
+
+
+def _useful(run: Run, fleet: Fleet, speed: Speed) -> int:
+    batches = count_batches(run.plan.todo, speed.batch_sizes)
+    return min(useful_workers(batches, fleet.largest), run.job.workers or fleet.largest)

@@ -6,7 +6,7 @@ Knows nothing of how a worker measures; asks one that is there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
@@ -16,6 +16,7 @@ from pressrun.batch import Batch
 from pressrun.errors import PressrunError, StageFailed
 from pressrun.plan import Shape, shapes
 from pressrun.profile import (
+    LADDER,
     Profile,
     Timing,
     choose_batch_size,
@@ -41,7 +42,7 @@ class Speed:
     batch_sizes : mapping
         Picture size (width_px, height_px) to batch size.
     image_s : float or None
-        Expected worker-seconds a picture, over the run's mix; None when the batch size was given, not measured.
+        Expected worker-seconds a picture, over the run's mix; None when the speed of a picture size is not known.
     """
 
     batch_sizes: Mapping[Shape, int]
@@ -69,18 +70,26 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     if run.is_idle:
         return Speed({}, None)
     client = fleet.open()
-    warmth = _warm_all(client, order, _sample(run, next(iter(todo_shapes))))
-    run.ledger.provenance = warmth.provenance
-    if run.job.batch_size is not None:
-        return Speed(dict.fromkeys(todo_shapes, run.job.batch_size), None)
+    warmth = _warm(run, client, order, _sample(run, next(iter(todo_shapes))))
     found = {shape: _profile(run, fleet, order, warmth, shape) for shape in todo_shapes}
     profiles = {shape: profile for shape, profile in found.items() if profile is not None}
     run.ledger.profiles = tuple(profiles.values())
-    batch_sizes = {shape: profile.batch_size if profile else 1 for shape, profile in found.items()}
+    unmeasured = run.job.batch_size or 1
+    batch_sizes = {shape: profile.batch_size if profile else unmeasured for shape, profile in found.items()}
     return Speed(batch_sizes, mean_image_s(run.plan.todo, profiles))
 
 
-def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
+def _warm(run: Run, client: Client, order: PrintOrder, sample: Batch) -> Warmth:
+    """Warm the workers, and note how many are ready and how long one more would take to be."""
+    started = run.ledger.clock()
+    warmths = _warm_all(client, order, sample)
+    run.ledger.start_s = run.ledger.opening_s + run.ledger.clock() - started
+    run.ledger.ready_workers = len(warmths)
+    run.ledger.provenance = warmths[0].provenance
+    return warmths[0]
+
+
+def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
     addresses = list(client.scheduler_info(n_workers=-1)["workers"])
     # A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
     futures = [
@@ -98,16 +107,23 @@ def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> Warmth:
             f"{type(error).__name__}: {error}. Nothing was generated; look at the model, the picture size and the "
             "workers' memory."
         ) from error
-    return warmths[0]
+    return warmths
 
 
 def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile | None:
     here, on_host = profile_stores(run.job)
-    revision = picture_revision(run.facts, run.job.engine)
-    wanted = (revision, order.drawing, shape, warmth.hardware)
+    given = run.job.batch_size
+    wanted = (picture_revision(run.facts, run.job.engine), order.drawing, shape, warmth.hardware)
+    if given is not None:  # it is not remembered: a size that was given must not pass for the best one later
+        recalled = recall_profile([here, on_host], *wanted)
+        known = recalled.at(given) if recalled else None
+        if known is not None or not run.job.has_terms:  # only a quote needs to know how fast a given size is
+            return known
+        measured = _measure(fleet, order, _sample(run, shape), wanted, (given,))
+        return measured.at(given) if measured else None
     profile = recall_profile([here], *wanted)
     if profile is None:
-        profile = recall_profile([on_host], *wanted) or _measure(fleet, order, _sample(run, shape), wanted)
+        profile = recall_profile([on_host], *wanted) or _measure(fleet, order, _sample(run, shape), wanted, LADDER)
         if profile is None:
             return None
         # The collection keeps its batch size from here on, and with it the lowest bits of its pictures.
@@ -117,21 +133,23 @@ def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, shape: S
     return profile
 
 
-def _measure(fleet: Fleet, order: PrintOrder, sample: Batch, wanted: tuple[str, str, Shape, str]) -> Profile | None:
-    steps, timings = _measured(fleet.open(), order, sample)
+def _measure(
+    fleet: Fleet, order: PrintOrder, sample: Batch, wanted: tuple[str, str, Shape, str], sizes: Sequence[int]
+) -> Profile | None:
+    steps, timings = _measured(fleet.open(), order, sample, sizes)
     if not timings:
         return None
     revision, drawing, (width_px, height_px), hardware = wanted
-    return Profile(revision, drawing, width_px, height_px, steps, tuple(timings), 1, hardware)
+    return Profile(revision, drawing, width_px, height_px, steps, tuple(timings), timings[0].batch_size, hardware)
 
 
-def _measured(client: Client, order: PrintOrder, sample: Batch) -> tuple[int, list[Timing]]:
+def _measured(client: Client, order: PrintOrder, sample: Batch, sizes: Sequence[int]) -> tuple[int, list[Timing]]:
     try:
-        measured: tuple[int, list[Timing]] = client.submit(measure, order, sample, pure=False).result()
+        measured: tuple[int, list[Timing]] = client.submit(measure, order, sample, sizes, pure=False).result()
     except PressrunError:
         raise
     except Exception:  # one picture size that fails must not stop the others; its pictures will say why
-        logger.warning("a picture size could not be measured, its pictures are drawn one by one", exc_info=True)
+        logger.warning("a picture size could not be measured", exc_info=True)
         return 0, []
     return measured
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from pressrun.batch import Batch
-from pressrun.profile import LADDER, Timing
+from pressrun.profile import LADDER, Timing, fixed_s
 from workers.cancellation import working_for
 from workers.engines.loading import load_renderer
 from workers.engines.renderer import OutOfMemory, Renderer
@@ -92,16 +92,34 @@ def measure(order: PrintOrder, sample: Batch, sizes: Sequence[int] = LADDER) -> 
     timings: list[Timing] = []
     with working_for(order.run_id), _warm_renderer(order) as renderer:
         for size in sizes:
-            trial = _trial(sample, size)
             try:
-                renderer.render(trial)  # the first at a size pays for allocation and kernel choice
-                spent_s = _shortest_s(renderer, trial)
+                spent_s, unchanging_s = _time(renderer, sample, size)
             except OutOfMemory:
                 break
-            timings.append(Timing(size, spent_s / size))
+            timings.append(Timing(size, spent_s / size, unchanging_s / size))
             if spent_s > _LONGEST_TRIAL_S:
                 break
     return _trial_steps(sample), timings
+
+
+def hardware_name(provenance: dict[str, str | int]) -> str:
+    """Return the part of a renderer's provenance that decides its speed."""
+    return f"{provenance.get('device', 'none')}, {provenance.get('threads', 1)} threads"
+
+
+def _warm_renderer(order: PrintOrder) -> AbstractContextManager[Renderer]:
+    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes)
+
+
+def _time(renderer: Renderer, sample: Batch, size: int) -> tuple[float, float]:
+    """Return the seconds that a batch takes, and how many of them more steps would not add to."""
+    steps = _trial_steps(sample)
+    renderer.render(_trial(sample, size))  # the first at a size pays for allocation and kernel choice
+    spent_s = _shortest_s(renderer, _trial(sample, size))
+    if steps == 1:
+        return spent_s, 0.0
+    fewer = steps // 2
+    return spent_s, fixed_s((fewer, _shortest_s(renderer, _trial(sample, size, fewer))), (steps, spent_s))
 
 
 def _shortest_s(renderer: Renderer, trial: Batch) -> float:
@@ -114,25 +132,16 @@ def _shortest_s(renderer: Renderer, trial: Batch) -> float:
     return min(times_s)
 
 
-def hardware_name(provenance: dict[str, str | int]) -> str:
-    """Return the part of a renderer's provenance that decides its speed."""
-    return f"{provenance.get('device', 'none')}, {provenance.get('threads', 1)} threads"
-
-
-def _warm_renderer(order: PrintOrder) -> AbstractContextManager[Renderer]:
-    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes)
-
-
 def _trial_steps(sample: Batch) -> int:
     return min(_TRIAL_STEPS, int(str(sample.shared("steps"))))
 
 
-def _trial(sample: Batch, size: int) -> Batch:
+def _trial(sample: Batch, size: int, steps: int | None = None) -> Batch:
     """Return the sample's first request, repeated to fill a batch, with few steps and a prompt that harms nobody.
 
     A prompt that breaks the model or its worker is one picture's misfortune; here it would end the run.
     """
     first = sample.requests.slice(0, 1).to_pylist()[0]
-    trial = first | {"prompt": _TRIAL_PROMPT, "negative_prompt": "", "steps": _trial_steps(sample)}
+    trial = first | {"prompt": _TRIAL_PROMPT, "negative_prompt": "", "steps": steps or _trial_steps(sample)}
     requests = pa.Table.from_pylist([trial] * size, schema=sample.requests.schema)
     return replace(sample, batch_id="trial", requests=requests, size=size)

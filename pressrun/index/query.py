@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -186,9 +187,10 @@ def _extra_matches(extra: dict[str, Any], key: str, condition: Condition) -> boo
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return None if math.isnan(number) else number  # the word "nan" equals itself, the number does not
 
 
 def _unquoted(value: str) -> str:

@@ -19,11 +19,14 @@ import pyarrow as pa
 from pressrun import layout, manifest
 from pressrun.errors import InvalidCollection
 from pressrun.failures import read_failures
+from pressrun.quote import Quote
+from pressrun.quote_wording import headline
 from pressrun.report.contact_sheet import MOST_TILES, Tile, choose_evenly, draw_contact_sheet
 from pressrun.report.facts import (
     BatchSpeed,
     FailedImage,
     Picture,
+    QuotedOffer,
     ReportFacts,
     SearchExample,
     StageTime,
@@ -34,6 +37,7 @@ from pressrun.report.thumbnail import open_picture, thumbnail
 from pressrun.run import Run
 from pressrun.storage import Store
 from pressrun.summary import Outcome, RunSummary
+from pressrun.wording import amount, duration
 
 logger = logging.getLogger(__name__)
 _Sample = tuple[dict[str, Any], bytes]  # a manifest row and its picture's file
@@ -95,6 +99,8 @@ def _facts(run: Run, summary: RunSummary, samples: Sequence[_Sample]) -> ReportF
         stages=_stages(run),
         throughput=_throughput(ledger.points, ledger.workers),
         batch_speeds=_batch_speeds(run),
+        offers=_offers(ledger.quote),
+        quote=headline(ledger.quote) if ledger.quote else "",
         failures=_failures(run),
         samples=tuple(_picture(*samples[at]) for at in choose_evenly(len(samples), _SAMPLES)),
         searches=_searches(run),
@@ -129,6 +135,12 @@ def _batch_speeds(run: Run) -> tuple[BatchSpeed, ...]:
     profile = run.ledger.profiles[0]
     note = f"{profile.width_px} x {profile.height_px} px, {profile.steps} steps"
     return tuple(BatchSpeed(timing.batch_size, 1 / timing.image_s, note) for timing in profile.timings)
+
+
+def _offers(quote: Quote | None) -> tuple[QuotedOffer, ...]:
+    if quote is None:
+        return ()
+    return tuple(QuotedOffer(offer.workers, offer.wall_s, offer.cost, offer == quote.chosen) for offer in quote.offers)
 
 
 def _failures(run: Run) -> tuple[FailedImage, ...]:
@@ -212,6 +224,8 @@ def _settings(run: Run) -> dict[str, str]:
         "engine options": job.options.label or "none",
         "image format": job.picture_format.name,
         "shard images": job.shard_images,
+        "deadline": "none" if job.deadline_s is None else duration(job.deadline_s),
+        "budget": "none" if job.budget is None else amount(job.budget),
     }
     asked = plain | {name: value for name, value in asdict(job.defaults).items() if value not in (None, "")}
     return {name.replace("_", " "): str(value) for name, value in asked.items()}

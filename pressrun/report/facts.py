@@ -78,6 +78,28 @@ class BatchSpeed:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotedOffer:
+    """What one worker count was quoted to take.
+
+    Parameters
+    ----------
+    workers : int
+        The count.
+    wall_s : float
+        Seconds from scale-out to the last picture.
+    cost : float or None
+        Money for the workers; None when no price is known.
+    chosen : bool
+        Whether the run went by this one.
+    """
+
+    workers: int
+    wall_s: float
+    cost: float | None = None
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FailedImage:
     """A picture that was not made.
 
@@ -175,6 +197,10 @@ class ReportFacts:
         In time order; any number, thinned out for showing.
     batch_speeds : tuple of BatchSpeed
         Ascending by size.
+    offers : tuple of QuotedOffer
+        The quote before scale-out, ascending by workers; empty when no speed was known.
+    quote : str
+        The quote in one line.
     failures : tuple of FailedImage
         A hundred at most.
     samples : tuple of Picture
@@ -210,6 +236,8 @@ class ReportFacts:
     stages: tuple[StageTime, ...] = ()
     throughput: tuple[ThroughputPoint, ...] = ()
     batch_speeds: tuple[BatchSpeed, ...] = ()
+    offers: tuple[QuotedOffer, ...] = ()
+    quote: str = ""
     failures: tuple[FailedImage, ...] = ()
     samples: tuple[Picture, ...] = ()
     searches: tuple[SearchExample, ...] = ()
@@ -234,7 +262,8 @@ class ReportFacts:
             values = json.loads(data)
             if values.pop("format") != _FORMAT:
                 raise ValueError("another format")
-            return cls(**values | {name: tuple(map(read, values[name])) for name, read in _RECORDS.items()})
+            records = {name: tuple(map(_RECORDS[name], values[name])) for name in _RECORDS.keys() & values.keys()}
+            return cls(**values | records)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidCollection(
                 f"Report facts ({len(data)} bytes) cannot be read: {error}; rerun the job to have them written anew."
@@ -257,6 +286,7 @@ _RECORDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "stages": lambda values: StageTime(**values),
     "throughput": lambda values: ThroughputPoint(**values),
     "batch_speeds": lambda values: BatchSpeed(**values),
+    "offers": lambda values: QuotedOffer(**values),
     "failures": lambda values: FailedImage(**values),
     "samples": _picture,
     "searches": _search,

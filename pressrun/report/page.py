@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from pressrun.report.charts import line_chart
 from pressrun.report.facts import ReportFacts
+from pressrun.wording import amount, duration, quantity
 
 _OUTCOMES = {
     "completed": "Completed",
@@ -43,6 +44,7 @@ def write_report(facts: ReportFacts) -> str:
         outcome=_OUTCOMES.get(facts.outcome, facts.outcome),
         throughput=line_chart([(point.at_s, point.images_per_s) for point in facts.throughput]),
         longest_stage_s=max((stage.seconds for stage in facts.stages), default=0) or 1,
+        longest_offer_s=max((offer.wall_s for offer in facts.offers), default=0) or 1,
         fastest=max((speed.images_per_s or 0 for speed in facts.batch_speeds), default=0) or 1,
     )
 
@@ -64,6 +66,8 @@ def markdown_summary(facts: ReportFacts) -> str:
     if facts.message:
         lines += [f"> {_plain(facts.message)}", ""]
     lines += [*_table("", "", *_headline(facts)), ""]
+    if facts.quote:
+        lines += [f"Quoted before scale-out: {_plain(facts.quote)}", ""]
     if facts.stages:
         lines += ["## Stages", "", "| Stage | Time | State |", "|---|---:|---|"]
         lines += [f"| {_plain(s.name)} | {duration(s.seconds)} | {_plain(s.state)} |" for s in facts.stages] + [""]
@@ -72,26 +76,6 @@ def markdown_summary(facts: ReportFacts) -> str:
         shown = facts.failures[:_MARKDOWN_FAILURES]
         lines += [f"| {_plain(f.prompt)} | {_plain(f.stage)} | {_plain(f.error)} |" for f in shown] + [""]
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as a person says it: "0.4 s", "12 s", "3 min 05 s", "2 h"."""
-    whole = round(seconds)
-    if 0 < seconds < 9.95 and seconds != whole:
-        return f"{seconds:.1f} s"
-    if whole < 60:
-        return f"{whole} s"
-    large, small, names = (
-        (*divmod(whole, 60), ("min", "s")) if whole < 3600 else (*divmod(whole // 60, 60), ("h", "min"))
-    )
-    return f"{large} {names[0]} {small:02d} {names[1]}" if small else f"{large} {names[0]}"
-
-
-def quantity(value: float) -> str:
-    """Return a number with three digits that matter: "0.42", "12.3", "1,234"."""
-    if value == 0 or abs(value) >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 0.995 else f"{value:.{2 - (abs(value) >= 9.95)}f}".rstrip("0").rstrip(".")
 
 
 def _headline(facts: ReportFacts) -> list[tuple[str, str]]:
@@ -106,11 +90,6 @@ def _headline(facts: ReportFacts) -> list[tuple[str, str]]:
     if facts.cost is not None:
         rows.append(("Cost", f"{amount(facts.cost)} {_plain(facts.currency)}"))
     return [*rows, ("Model", _plain(facts.model_name)), ("Collection", _plain(facts.collection))]
-
-
-def amount(cost: float) -> str:
-    """Return a sum of money, small ones with more digits: "12.30", "0.0042"."""
-    return f"{cost:,.2f}" if cost >= 0.1 or cost == 0 else f"{cost:.2g}"
 
 
 def _table(left: str, right: str, *rows: tuple[str, str]) -> list[str]:

@@ -3,13 +3,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployments import cli
 from flows.generate_images import generate_images
 from tasks.warm_model import warm_model
 from tests import runs
@@ -33,23 +31,6 @@ def made(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def collection(made: Path, tmp_path: Path) -> Path:
     """Give a copy of the collection that a test may spoil."""
     return shutil.copytree(made, tmp_path / "copy [/red]")
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """Give a function that runs a command and returns its exit code, output and errors."""
-
-    def say(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = cli.run([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return say
 
 
 def everything_below(folder: Path) -> dict[Path, float]:
@@ -97,6 +78,8 @@ def test_every_bad_row_is_told_at_once_and_before_a_server_starts(command: str, 
         ),
         (["plan", "prompts.txt", "--model", "", "--output", "out"], "--model '':"),
         (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--engine", "nope"], "no engine 'nope'"),
+        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--deadline", "soon"], "as 90m"),
+        (["generate", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--budget", "9"], "--price"),
         (["generate", "prompts.txt", "--model", runs.MODEL], "--output"),
         (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--nonsense", "3"], "--nonsense"),
         (["plan", "prompts.txt", "--model", runs.MODEL, "--output", "out", "--width", "abc"], "--width"),

@@ -11,7 +11,8 @@ import pytest
 
 from deployments import cli
 from deployments.export_command import ExportChoice, export
-from deployments.generate_command import GenerateOptions, generate, plan
+from deployments.generate_command import GenerateOptions, generate
+from deployments.plan_command import plan
 from deployments.replay_command import ReplayOptions, replay
 from deployments.report_command import report
 from deployments.search_command import search

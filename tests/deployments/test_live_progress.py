@@ -37,6 +37,12 @@ def test_on_a_terminal_a_bar_shows_stage_count_and_failures() -> None:
     assert "generate batches" in screen
 
 
+def test_a_note_stays_in_sight_after_its_stage_whatever_signs_it_holds() -> None:
+    news = [News("scale out", "quoting"), News("scale out", note="quote for 3 images: [b]2 workers[/b]")]
+    for terminal in (False, True):
+        assert "  quote for 3 images: [b]2 workers[/b]" in told(news, terminal)
+
+
 def test_something_that_is_no_stage_can_be_announced() -> None:
     screen = io.StringIO()
     with LiveProgress(Console(file=screen)) as progress:

@@ -57,6 +57,8 @@ def test_numbers_have_ranges_and_schedulers_are_a_list_to_choose_from(schema: di
         {},
         {"prompts": ["a red circle"]},
         {"prompts": [{"prompt": "a red circle", "seed": 3}, "a star"]},
+        {"deadline": "1h30m", "budget": 12.5},
+        {"deadline": None, "budget": None},
         {"workers": None, "batch_size": 4, "defaults": {"width": None, "steps": 3}},
         {"cluster": {"$ref": {"block_document_id": "7b0b0fd8-0d5c-4d1c-8d0e-2c0c0c5f3f1a"}}},
         {"collection_store": {"$ref": {"block_document_id": "7b0b0fd8-0d5c-4d1c-8d0e-2c0c0c5f3f1a"}}},
@@ -68,7 +70,15 @@ def test_the_server_accepts_what_the_model_accepts(schema: dict[str, Any], param
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"stepps": 3}, {"batch_size": 0}, {"defaults": {"steps": 0}}, {"defaults": {"scheduler": "ddin"}}, {"output": 3}],
+    [
+        {"stepps": 3},
+        {"batch_size": 0},
+        {"defaults": {"steps": 0}},
+        {"defaults": {"scheduler": "ddin"}},
+        {"output": 3},
+        {"deadline": "soon"},
+        {"budget": -1},
+    ],
 )
 def test_what_is_wrong_is_refused_by_the_server_and_by_the_model(
     schema: dict[str, Any], parameters: dict[str, Any]
@@ -81,6 +91,20 @@ def test_what_is_wrong_is_refused_by_the_server_and_by_the_model(
 def test_a_wrong_scheduler_is_answered_with_the_right_ones() -> None:
     with pytest.raises(ValidationError, match="ddim, ddpm, dpmpp-2m"):
         PictureDefaults(scheduler="ddin")
+
+
+def test_deadline_budget_and_price_reach_the_job() -> None:
+    cluster = LocalDaskCluster(price_per_worker_hour=2.0)
+    job = GenerateParameters(**LEAST, deadline="1.5h", budget=30, cluster=cluster).job()
+    assert (job.deadline_s, job.budget, job.price_per_worker_hour) == (5400.0, 30.0, 2.0)
+    assert job.has_terms
+    assert not GenerateParameters(**LEAST).job().has_terms
+
+
+def test_a_deadline_that_cannot_be_read_is_answered_with_examples() -> None:
+    for deadline in ("soon", "0m"):
+        with pytest.raises(ValidationError, match=r"write it as 90m, 2h, 1\.5h"):
+            GenerateParameters(**LEAST, deadline=deadline)
 
 
 def test_left_out_fields_become_the_defaults_of_a_job() -> None:

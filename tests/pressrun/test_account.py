@@ -14,10 +14,12 @@ from pressrun.failures import Failure, write_failures
 from pressrun.job import Job
 from pressrun.location import Location
 from pressrun.profile import Profile, Timing
+from pressrun.quote import Crew, Terms, make_quote
 from pressrun.report.account import write_account
-from pressrun.report.facts import ReportFacts
+from pressrun.report.facts import QuotedOffer, ReportFacts
 from pressrun.run import Run, open_run
 from pressrun.summary import Outcome, RunSummary, summarise
+from pressrun.workload import Load, Workload
 from tests.pressrun.models.small_model import write_model
 from tests.pressrun.small_collection import ids, put_images
 
@@ -153,6 +155,23 @@ def test_speeds_and_settings_are_told_without_secrets(run: Run) -> None:
     assert facts.chosen_batch_size == 2
     assert facts.versions["threads"] == "2"
     assert SECRET not in page(run) + facts.to_json().decode()
+
+
+def test_the_quote_is_told_with_its_choice_and_its_terms(run: Run) -> None:
+    work, crew = Workload(3, (Load(3, 60.0),)), Crew(2, 1, price_per_worker_hour=6.0)
+    run.ledger.quote = make_quote(work, crew, Terms(deadline_s=150.0))
+    print_images(run)
+    _, facts = account(run)
+    assert facts.offers == (QuotedOffer(1, 180.0, pytest.approx(0.3)), QuotedOffer(2, 120.0, pytest.approx(0.4), True))
+    assert facts.quote == "3 images, 3 min of drawing: 2 workers 2 min, 0.40, by the deadline of 2 min 30 s"
+    assert facts.quote in page(run)
+
+
+def test_what_workers_cost_includes_their_waiting(run: Run) -> None:
+    run.ledger.stages |= {"provision cache": 10.0, "warm model": 20.0, "scale out": 6.0, "generate batches": 60.0}
+    run.ledger.stages |= {"index outputs": 4.0, "tear down": 100.0}
+    run.ledger.ready_workers, run.ledger.workers = 1, 3
+    assert summarise(run).worker_hours == pytest.approx((30 + 3 * 70) / 3600)
 
 
 def test_throughput_adds_up_to_what_was_made(run: Run) -> None:

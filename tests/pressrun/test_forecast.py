@@ -4,18 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressrun.forecast import Forecast, remaining_s, useful_workers
-
-
-def test_workers_share_the_time_and_not_the_cost() -> None:
-    alone, shared = Forecast(100, 7200.0, 1, 3.0), Forecast(100, 7200.0, 4, 3.0)
-    assert (alone.wall_s, shared.wall_s) == (7200.0, 1800.0)
-    assert alone.cost == shared.cost == pytest.approx(6.0)
-
-
-def test_without_a_price_there_is_no_cost() -> None:
-    assert Forecast(100, 7200.0, 1).cost is None
-    assert Forecast(100, 7200.0, 1, 0.0).cost == 0.0
+from pressrun.forecast import remaining_s, useful_workers
 
 
 def test_what_remains_goes_by_the_rate_so_far() -> None:

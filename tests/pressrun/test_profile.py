@@ -16,6 +16,7 @@ from pressrun.profile import (
     Profile,
     Timing,
     choose_batch_size,
+    fixed_s,
     mean_image_s,
     profile_stores,
     recall_profile,
@@ -84,6 +85,30 @@ def test_no_size_is_done_much_sooner_than_the_chosen_one(seconds: list[float], i
 def test_speed_goes_with_the_number_of_steps() -> None:
     assert PROFILE.image_s(20) == 1.2
     assert PROFILE.image_s(50) == pytest.approx(3.0)
+
+
+def test_what_more_steps_do_not_add_to_is_paid_once() -> None:
+    profile = replace(PROFILE, timings=(Timing(2, 1.2, 0.2),))
+    assert profile.image_s(20) == pytest.approx(1.2)
+    assert profile.image_s(40) == pytest.approx(2.2)
+    assert replace(PROFILE, timings=(Timing(2, 1.2, 1.2),)).image_s(1000) == pytest.approx(1.2)
+
+
+def test_the_fixed_part_is_what_two_numbers_of_steps_have_in_common() -> None:
+    assert fixed_s((2, 0.7), (4, 1.2)) == pytest.approx(0.2)
+    assert fixed_s((2, 0.5), (4, 1.2)) == 0.0
+
+
+@given(st.integers(1, 50), st.floats(1e-3, 100), st.integers(1, 50), st.floats(1e-3, 100))
+def test_the_fixed_part_is_never_more_than_either_took_nor_less_than_nothing(
+    few: int, few_s: float, more: int, many_s: float
+) -> None:
+    assert 0.0 <= fixed_s((few, few_s), (few + more, many_s)) <= min(few_s, many_s)
+
+
+def test_another_size_can_be_taken_if_it_was_measured() -> None:
+    assert PROFILE.at(4) == replace(PROFILE, batch_size=4)
+    assert PROFILE.at(3) is None
 
 
 def test_what_was_measured_is_remembered_for_just_that(stores: tuple[Store, Store]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from pressrun.errors import CollectionBusy, InvalidModel, RunCancelled, StageFailed
+from pressrun.errors import CollectionBusy, InvalidModel, QuoteRefused, RunCancelled, StageFailed
 from tasks.retries import is_worth_retrying
 
 
@@ -17,6 +17,7 @@ from tasks.retries import is_worth_retrying
         (InvalidModel("no such model"), 1),
         (CollectionBusy("in use"), 1),
         (RunCancelled("stopped"), 1),
+        (QuoteRefused("too slow"), 1),
         (StageFailed("no workers for now"), 3),
         (OSError("the bucket is away"), 3),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from blocks.clusters import LocalDaskCluster
 from pressrun.errors import InvalidJob, StageFailed
 from tests import engines, runs
 from tests.workers.conftest import OpenedRun
@@ -35,6 +36,45 @@ def test_a_given_batch_size_is_used_unmeasured(fleet: LocalFleet, opened: Opened
     assert (speed.batch_sizes, speed.image_s) == ({SHAPE: 5}, None)
     assert measurements(tmp_path / "out") == []
     assert run.ledger.provenance["engine"] == "null"
+
+
+@pytest.mark.parametrize(
+    "terms", [{"deadline": "1h"}, {"budget": 9, "cluster": LocalDaskCluster(price_per_worker_hour=1)}]
+)
+def test_a_given_batch_size_is_measured_for_a_quote_and_not_taken_for_the_best_one(
+    fleet: LocalFleet, opened: Opened, tmp_path: Path, terms: dict[str, Any]
+) -> None:
+    run, order = opened(runs.prompts(3), batch_size=2, engine="tests.engines:hesitant", **terms)
+    speed = warm_fleet(run, fleet, order)
+    assert speed.batch_sizes == {SHAPE: 2}
+    assert speed.image_s is not None
+    assert engines.HESITANT_IMAGE_S <= speed.image_s < 2 * engines.HESITANT_IMAGE_S
+    (profile,) = run.ledger.profiles
+    assert [timing.batch_size for timing in profile.timings] == [2]
+    assert profile.image_s(40) < 2 * engines.HESITANT_IMAGE_S  # it takes as long whatever the steps
+    assert measurements(tmp_path / "out") == []
+
+
+def test_a_given_batch_size_that_was_measured_before_is_not_measured_again(
+    fleet: LocalFleet, opened: Opened, tmp_path: Path
+) -> None:
+    run, order = opened(runs.prompts(3), batch_size=None, engine="tests.engines:small")
+    warm_fleet(run, fleet, order)
+    run.close()
+    (found,) = measurements(tmp_path / "out")
+    run, order = opened(runs.prompts(3), batch_size=1, engine="tests.engines:small")
+    warm_fleet(run, fleet, order)
+    (profile,) = run.ledger.profiles
+    assert profile.batch_size == 1
+    assert [timing.image_s for timing in profile.timings] == [timing["image_s"] for timing in found["timings"]]
+    assert measurements(tmp_path / "out") == [found]
+
+
+def test_how_many_are_ready_and_how_long_that_took_is_noted(fleet: LocalFleet, opened: Opened) -> None:
+    run, order = opened(runs.prompts(3))
+    warm_fleet(run, fleet, order)
+    assert run.ledger.ready_workers == 2
+    assert run.ledger.start_s > 0
 
 
 def test_a_measured_batch_size_is_remembered_in_the_collection_and_on_the_machine(

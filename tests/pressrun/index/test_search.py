@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pressrun.errors import InvalidQuery
@@ -96,6 +96,7 @@ def test_a_value_may_hold_operators() -> None:
 
 
 @given(st.text(max_size=40))
+@example("NAN")
 def test_any_value_is_text_and_never_code(text: str) -> None:
     rows = pa.table({"prompt": [text, text + "x"], "extra": [json.dumps({"k": text}), "{}"]})
     condition = Condition("prompt", "=", text)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,12 +20,13 @@ from pressrun.report.facts import (
     BatchSpeed,
     FailedImage,
     Picture,
+    QuotedOffer,
     ReportFacts,
     SearchExample,
     StageTime,
     ThroughputPoint,
 )
-from pressrun.report.page import amount, duration, markdown_summary, quantity, write_report
+from pressrun.report.page import markdown_summary, write_report
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -71,6 +73,8 @@ FULL = replace(
     stages=(StageTime("warm model", 6.3, note="sizes 1 to 64"), StageTime("generate", 34.1, "failed")),
     throughput=tuple(ThroughputPoint(i / 2, 6.0 + i % 3) for i in range(40)),
     batch_speeds=(BatchSpeed(8, 2.75), BatchSpeed(16, 3.11), BatchSpeed(64, None, "needs 31.0 GB, 24.0 GB free")),
+    offers=(QuotedOffer(1, 7200.0, 4.0), QuotedOffer(2, 3600.0, 4.1, chosen=True)),
+    quote="1,207 images, 2 h of drawing: 2 workers 1 h, 4.10",
     failures=(FailedImage(SCRIPT, "render", "ValueError: <b>no</b>", 3),),
     samples=(picture(1, prompt=SCRIPT), picture(2, "JPEG"), picture(3, "WEBP")),
     searches=(SearchExample(SCRIPT, (picture(4, score=0.412), picture(5, score=0.3))),),
@@ -103,7 +107,16 @@ def test_the_page_opens_in_a_browser_offline_and_whole(
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(path.as_uri())
-    headings = ["Failures", "Pictures", "Search by meaning", "Throughput", "Stages", "Batch size", "Provenance"]
+    headings = [
+        "Failures",
+        "Pictures",
+        "Search by meaning",
+        "Throughput",
+        "Stages",
+        "Batch size",
+        "Quote",
+        "Provenance",
+    ]
     for heading in headings:
         assert page.get_by_role("heading", name=heading, exact=True).is_visible(), heading
     assert page.evaluate("[...document.images].every(image => image.naturalWidth === 32)")
@@ -151,14 +164,15 @@ def test_a_run_that_did_nothing_has_a_report() -> None:
         ">Throughput<",
         ">Stages<",
         ">Batch size<",
+        ">Quote<",
         ">cost<",
     ):
         assert absent not in html
 
 
-def test_the_chosen_batch_size_is_marked_once() -> None:
+def test_the_chosen_batch_size_and_worker_count_are_marked() -> None:
     html = write_report(FULL)
-    assert html.count('class="chosen"') == 1
+    assert html.count('class="chosen"') == 2
     assert "needs 31.0 GB, 24.0 GB free" in html
 
 
@@ -167,6 +181,22 @@ def test_facts_survive_json_and_give_the_same_page() -> None:
     assert again == FULL
     assert write_report(again) == write_report(FULL)
     assert ReportFacts.from_json(BARE.to_json()) == BARE
+
+
+def test_the_quote_tells_time_and_money_by_worker_count() -> None:
+    html = write_report(FULL)
+    for text in ("1 worker<", "2 h · 4.00 USD", "2 workers ", "1 h · 4.10 USD", FULL.quote):
+        assert text in html
+    assert "Quoted before scale-out: 1,207 images" in markdown_summary(FULL)
+    assert "Quoted" not in markdown_summary(BARE)
+    free = write_report(replace(FULL, offers=(QuotedOffer(1, 7200.0),)))
+    assert "what the workers cost" not in free
+
+
+def test_facts_from_before_there_were_quotes_still_make_a_page() -> None:
+    values = json.loads(BARE.to_json())
+    del values["offers"], values["quote"]
+    assert ReportFacts.from_json(json.dumps(values).encode()) == BARE
 
 
 @pytest.mark.parametrize(
@@ -192,35 +222,6 @@ def test_no_prompt_breaks_the_summarys_tables(prompt: str) -> None:
     (row,) = [line for line in summary.split("\n") if "| render |" in line]
     assert row.count("|") == 4
     assert "<" not in row
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (0.42, "0.4 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (185, "3 min 05 s"),
-        (7620, "2 h 07 min"),
-    ],
-)
-def test_times_read_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (0.4236, "0.424"), (0.999, "1"), (2, "2"), (3.117, "3.12"), (12.34, "12.3"), (1234.5, "1,234")],
-)
-def test_numbers_keep_three_digits_that_matter(value: float, text: str) -> None:
-    assert quantity(value) == text
-
-
-@pytest.mark.parametrize(("cost", "text"), [(0, "0.00"), (0.0042, "0.0042"), (12.3, "12.30"), (1234.5, "1,234.50")])
-def test_small_sums_keep_their_digits(cost: float, text: str) -> None:
-    assert amount(cost) == text
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=800), st.floats(0.01, 1e4))

@@ -1,0 +1,107 @@
+"""What is left to draw, as batches and the seconds they take.
+
+Knows nothing of workers or money.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pressrun.batch import BUCKET_FIELDS
+from pressrun.plan import Shape
+from pressrun.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Batches that take equally long.
+
+    Parameters
+    ----------
+    batches : int
+        How many, 1 or more.
+    batch_s : float
+        Seconds that one worker is busy with one of them.
+    """
+
+    batches: int
+    batch_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """All that a job has left to draw.
+
+    Parameters
+    ----------
+    images : int
+        Pictures.
+    loads : tuple of Load
+        Their batches, one load a bucket.
+    """
+
+    images: int
+    loads: tuple[Load, ...]
+
+    @property
+    def batches(self) -> int:
+        """Batches in all."""
+        return sum(load.batches for load in self.loads)
+
+    @property
+    def drawing_s(self) -> float:
+        """Seconds of drawing in all, by one worker or shared by several."""
+        return sum(load.batches * load.batch_s for load in self.loads)
+
+    def wall_s(self, workers: int) -> float:
+        """Return the seconds until the last of that many workers is done, none of them ever waiting for work.
+
+        Batches are whole, so that some workers idle at the end. The work is done by then in whatever order the batches
+        go out: it takes no longer than one bucket after the other would, each in whole rounds, nor longer than
+        Graham's bound on list scheduling, which is the nearer one when there are many small buckets.
+
+        Parameters
+        ----------
+        workers : int
+            1 or more.
+
+        References
+        ----------
+        R. L. Graham, "Bounds on multiprocessing timing anomalies", SIAM Journal on Applied Mathematics 17 (1969).
+        """
+        in_rounds_s = sum(math.ceil(load.batches / workers) * load.batch_s for load in self.loads)
+        longest_s = max((load.batch_s for load in self.loads), default=0.0)
+        return min(in_rounds_s, longest_s + (self.drawing_s - longest_s) / workers)
+
+
+def workload(todo: pa.Table, profiles: Mapping[Shape, Profile], shard_images: int) -> Workload | None:
+    """Return what a plan's table amounts to; None when the speed of a picture size is not known.
+
+    Parameters
+    ----------
+    todo : pyarrow.Table
+        Requests to render.
+    profiles : mapping
+        Measurements by picture size, each with the batch size that will be used.
+    shard_images : int
+        Images of one shard: no batch reaches over a shard's end.
+    """
+    buckets = todo.group_by(list(BUCKET_FIELDS)).aggregate([("image_id", "count")]).to_pylist()
+    loads = []
+    for bucket in buckets:
+        profile = profiles.get((bucket["width_px"], bucket["height_px"]))
+        if profile is None:
+            return None
+        batches = _batches(bucket["image_id_count"], profile.batch_size, shard_images)
+        # A short batch is padded, and takes as long as a full one.
+        loads.append(Load(batches, profile.batch_size * profile.image_s(bucket["steps"])))
+    return Workload(int(todo.num_rows), tuple(loads))
+
+
+def _batches(images: int, batch_size: int, shard_images: int) -> int:
+    shards, rest = divmod(images, shard_images)
+    return shards * math.ceil(shard_images / batch_size) + math.ceil(rest / batch_size)

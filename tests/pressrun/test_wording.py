@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pressrun.wording import (
+    DURATION,
+    amount,
+    amount_that_suffices,
+    count,
+    duration,
+    duration_that_suffices,
+    quantity,
+    read_duration,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.42, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (185, "3 min 05 s"),
+        (7620, "2 h 07 min"),
+    ],
+)
+def test_times_read_as_a_person_says_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.4236, "0.424"), (0.999, "1"), (2, "2"), (3.117, "3.12"), (12.34, "12.3"), (1234.5, "1,234")],
+)
+def test_numbers_keep_three_digits_that_matter(value: float, text: str) -> None:
+    assert quantity(value) == text
+
+
+@pytest.mark.parametrize(("cost", "text"), [(0, "0.00"), (0.0042, "0.0042"), (12.3, "12.30"), (1234.5, "1,234.50")])
+def test_small_sums_keep_their_digits(cost: float, text: str) -> None:
+    assert amount(cost) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90m", 5400), ("2h", 7200), ("1.5h", 5400), ("1h30m", 5400), ("45 s", 45), ("2d", 172_800), (" 10 min ", 600)],
+)
+def test_a_time_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    assert read_duration(text) == seconds
+    assert re.search(DURATION, text)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "90", "-2h", "0s", "0h 0m", "1h of it", "nan h", "9" * 400 + "h"])
+def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="write it as 90m"):
+        read_duration(text)
+
+
+@given(st.floats(0.01, 1e7))
+def test_a_time_that_suffices_is_none_too_short(seconds: float) -> None:
+    assert read_duration(duration_that_suffices(seconds)) >= seconds
+
+
+@given(st.floats(1e-6, 1e7))
+def test_a_sum_that_suffices_is_none_too_small(cost: float) -> None:
+    assert float(amount_that_suffices(cost).replace(",", "")) >= cost * (1 - 1e-12)
+
+
+def test_one_thing_is_not_many() -> None:
+    assert (count(1, "worker"), count(3200, "image"), count(0, "image")) == ("1 worker", "3,200 images", "0 images")
