@@ -56,12 +56,13 @@ def _not_together(quote: Quote, in_time: list[Offer], affordable: list[Offer]) -
 def _too_slow(quote: Quote) -> str:
     best = fastest(quote.eligible)
     asked = " as asked for" if quote.terms.workers is not None else ", the fastest that this fleet can be"
+    spent = f", after {duration_that_suffices(quote.crew.spent_s)} to get ready" if quote.crew.spent_s else ""
     more = _workers_in_time(quote)
     remedy = f", or {count(more, 'worker')}" if more is not None else ""
     return (
         f"The deadline of {_deadline(quote)} cannot be met: {count(quote.work.images, 'image')} take "
-        f"{duration_that_suffices(best.wall_s)} on {count(best.workers, 'worker')}{asked}, after "
-        f"{duration_that_suffices(quote.crew.spent_s)} to get ready. Give {_time_to_give(quote, best)}{remedy}."
+        f"{duration_that_suffices(best.wall_s)} on {count(best.workers, 'worker')}{asked}{spent}. Give "
+        f"{_time_to_give(quote, best)}{remedy}."
     )
 
 

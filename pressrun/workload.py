@@ -6,6 +6,7 @@ Knows nothing of workers or money.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class Workload:
     images : int
         Pictures.
     loads : tuple of Load
-        Their batches, one load a bucket.
+        Their batches.
     """
 
     images: int
@@ -61,8 +62,8 @@ class Workload:
         """Return the seconds until the last of that many workers is done, none of them ever waiting for work.
 
         Batches are whole, so that some workers idle at the end. The work is done by then in whatever order the batches
-        go out: it takes no longer than one bucket after the other would, each in whole rounds, nor longer than
-        Graham's bound on list scheduling, which is the nearer one when there are many small buckets.
+        go out: it takes no longer than one load after the other would, each in whole rounds, nor longer than
+        Graham's bound on list scheduling, which is the nearer one when there are many small loads.
 
         Parameters
         ----------
@@ -73,8 +74,10 @@ class Workload:
         ----------
         R. L. Graham, "Bounds on multiprocessing timing anomalies", SIAM Journal on Applied Mathematics 17 (1969).
         """
-        in_rounds_s = sum(math.ceil(load.batches / workers) * load.batch_s for load in self.loads)
         longest_s = max((load.batch_s for load in self.loads), default=0.0)
+        if workers >= self.batches:
+            return longest_s
+        in_rounds_s = sum(math.ceil(load.batches / workers) * load.batch_s for load in self.loads)
         return min(in_rounds_s, longest_s + (self.drawing_s - longest_s) / workers)
 
 
@@ -91,15 +94,17 @@ def workload(todo: pa.Table, profiles: Mapping[Shape, Profile], shard_images: in
         Images of one shard: no batch reaches over a shard's end.
     """
     buckets = todo.group_by(list(BUCKET_FIELDS)).aggregate([("image_id", "count")]).to_pylist()
-    loads = []
+    batches: Counter[float] = (
+        Counter()
+    )  # by the seconds that one takes: batches alike in that need no round of their own
     for bucket in buckets:
         profile = profiles.get((bucket["width_px"], bucket["height_px"]))
         if profile is None:
             return None
-        batches = _batches(bucket["image_id_count"], profile.batch_size, shard_images)
-        # A short batch is padded, and takes as long as a full one.
-        loads.append(Load(batches, profile.batch_size * profile.image_s(bucket["steps"])))
-    return Workload(int(todo.num_rows), tuple(loads))
+        batch_s = profile.batch_size * profile.image_s(bucket["steps"])  # a short batch is padded
+        batches[batch_s] += _batches(bucket["image_id_count"], profile.batch_size, shard_images)
+    loads = tuple(Load(count, batch_s) for batch_s, count in batches.items())
+    return Workload(int(todo.num_rows), loads)
 
 
 def _batches(images: int, batch_size: int, shard_images: int) -> int:

@@ -50,7 +50,7 @@ def test_every_offer_is_a_row_and_one_is_chosen() -> None:
         (
             Terms(deadline_s=2 * HOUR_S),
             "The deadline of 2 h cannot be met: 100 images take 2 h 30 min on 4 workers, the fastest that this fleet "
-            "can be, after 0 s to get ready. Give 2 h 30 min or more, or 5 workers.",
+            "can be. Give 2 h 30 min or more, or 5 workers.",
         ),
         (Terms(workers=2, deadline_s=3 * HOUR_S), "take 5 h on 2 workers as asked for"),
         (Terms(workers=2, deadline_s=3 * HOUR_S), "Give 5 h or more, or 4 workers."),
@@ -72,6 +72,11 @@ def test_a_refusal_names_the_term_the_numbers_and_the_remedy(terms: Terms, told:
     refused = refusal(quote(terms))
     assert told in refused
     assert refused.endswith("Nothing was generated.")
+
+
+def test_the_time_that_went_by_before_is_told() -> None:
+    refused = refusal(quote(Terms(deadline_s=2 * HOUR_S), spent_s=90.0))
+    assert ", after 1 min 30 s to get ready. Give 2 h 32 min or more, or 6 workers." in refused
 
 
 def test_terms_that_are_met_only_one_at_a_time_are_told_together() -> None:

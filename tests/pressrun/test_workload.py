@@ -37,7 +37,11 @@ def test_batches_are_whole_so_that_some_workers_idle_at_the_end(batches: int, wo
     assert of(Load(batches, 2.0)).wall_s(workers) == wall_s
 
 
-def test_many_small_buckets_do_not_each_cost_a_round() -> None:
+def test_with_a_worker_for_every_batch_the_longest_decides() -> None:
+    assert of(Load(1, 3.0), Load(2, 1.0)).wall_s(3) == 3.0
+
+
+def test_many_small_loads_do_not_each_cost_a_round() -> None:
     assert of(*[Load(1, 1.0)] * 100).wall_s(10) == pytest.approx(10.9)
 
 
@@ -70,6 +74,13 @@ def test_a_plan_amounts_to_its_buckets_at_their_measured_speed() -> None:
         Load(1, pytest.approx(4.4)),
     ]
     assert work.drawing_s == pytest.approx(2 * 2.4 + 4.0 + 4.4)
+
+
+def test_buckets_of_equal_speed_share_their_rounds() -> None:
+    todo = make_requests("abcd", width_px=64, height_px=48, steps=4, guidance_scale=[1.0, 2.0, 3.0, 4.0])
+    work = workload(todo, {(64, 48): PROFILE}, 2000)
+    assert work is not None
+    assert work.loads == (Load(4, pytest.approx(2.4)),)
 
 
 def test_a_picture_size_of_unknown_speed_leaves_all_unknown() -> None:
