@@ -13,6 +13,7 @@ from pressrun.location import Location
 from pressrun.replay.likeness import Likeness
 from pressrun.replay.record import SCHEMA, Sighting, judged, last_replay, summarise, write_replay
 from pressrun.storage import Store
+from tests.s3_server import S3Server
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HERE = {"torch": "2.13.0", "dtype": "fp32", "threads": 1}
@@ -41,9 +42,12 @@ def verdicts(sightings: list[Sighting], tolerance_steps: int | None = None) -> l
     return judged(sightings, tolerance_steps, 7, NOW).column("verdict").to_pylist()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(Location(str(tmp_path / "out")))
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return Store(Location(str(tmp_path / "out")))
+    server: S3Server = request.getfixturevalue("s3_server")
+    return Store(Location(f"{server.make_bucket()}/out", server.storage_options))
 
 
 def test_where_nothing_has_changed_every_bit_must_be_equal() -> None:
