@@ -48,7 +48,7 @@ def field(page: Page, title: str) -> Locator:
 def fill_form(page: Page, output: Path) -> None:
     page.get_by_text("Texts", exact=True).click()
     for prompt in _PROMPTS:
-        page.get_by_role("button", name="Add item").click()
+        page.get_by_role("button", name="Add item").first.click()  # the prompts stand first
         field(page, "Prompts").locator("textarea").last.fill(prompt)
     field(page, "Output").locator("textarea").fill(str(output))
     field(page, "Engine (Optional)").locator("textarea").fill("null")
