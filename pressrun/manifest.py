@@ -37,6 +37,7 @@ _RESULT_FIELDS = [
     pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
 ]
 
+_ROW_GROUP_ROWS = 100_000  # held in memory while they are written
 _NO_SUCH_COLUMN = "No match for FieldRef"
 
 
@@ -64,6 +65,12 @@ def to_parquet(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def write_large(store: Store, name: str, table: pa.Table) -> None:
+    """Write a table as Parquet that may be larger than memory."""
+    with store.writing(name) as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
 
 
 def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -180,7 +180,7 @@ def open_run(job: Job, run_id: str) -> Run:
         reused = sum(take_over(store, Store(place), draft.requests, run_id) for place in job.libraries)
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
-        run.store.write(layout.run(run_id, "plan.parquet"), manifest.to_parquet(draft.requests))
+        manifest.write_large(run.store, layout.run(run_id, "plan.parquet"), draft.requests)
         run.note("job.json", _describe(run))
     except BaseException:
         claim.release()
