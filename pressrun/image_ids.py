@@ -44,6 +44,11 @@ class ImageIds:
         digits = text.buffers()[2].slice(int(start), 2 * _ID_BYTES * len(text))
         self._bytes += bytes.fromhex(digits.to_pybytes().decode())
 
+    def add_digest(self, digest: bytes) -> None:
+        """Add one id as its 16 bytes."""
+        assert len(digest) == _ID_BYTES, digest
+        self._bytes += digest
+
     def __len__(self) -> int:
         """Return the number of ids."""
         return len(self._bytes) // _ID_BYTES

@@ -10,6 +10,7 @@ import mmap
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -33,44 +34,74 @@ def spilled(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     OSError
         When the folder for temporary files has too little room.
     """
-    waiting = iter(batches)
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in waiting:
-        held.append(batch)
-        rows += batch.num_rows
-        if rows > _MOST_ROWS:
-            return _mapped(_drained(held, waiting), schema)
-    return pa.Table.from_batches(held, schema)
-
-
-def _drained(held: list[pa.RecordBatch], waiting: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield what is held and then the rest, keeping nothing that was yielded."""
-    held.reverse()
-    while held:
-        yield held.pop()
-    yield from waiting
-
-
-def _mapped(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    descriptor, path = tempfile.mkstemp(prefix="pressrun-")
-    try:
-        with pa.OSFile(path, "wb") as sink:
-            os.unlink(path)
-            _write(sink, batches, schema)
-        mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    finally:
-        os.close(descriptor)
-    return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
-
-
-def _write(sink: pa.OSFile, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
-    writer = pa.ipc.new_file(sink, schema)  # not in a `with`: closing after an error would write again and hide it
+    spill = Spill(schema)
     for batch in batches:
-        with _told_of_the_disk(sink.tell() + batch.nbytes):
-            writer.write_batch(batch)
-    with _told_of_the_disk(sink.tell()):
-        writer.close()
+        spill.add(batch)
+    return spill.table()
+
+
+class Spill:
+    """A table under way, filled batch by batch.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of all batches.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+        self._file: _File | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add rows.
+
+        Raises
+        ------
+        OSError
+            When the folder for temporary files has too little room.
+        """
+        if self._file is not None:
+            self._file.write(batch)
+            return
+        self._held.append(batch)
+        self._held_rows += batch.num_rows
+        if self._held_rows > _MOST_ROWS:
+            self._file = _File(self._schema)
+            for one in self._held:
+                self._file.write(one)
+            self._held.clear()
+
+    def table(self) -> pa.Table:
+        """Return what was added; nothing can be added afterwards."""
+        if self._file is None:
+            return pa.Table.from_batches(self._held, self._schema)
+        return self._file.mapped()
+
+
+class _File:
+    """An Arrow file without a name."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._descriptor, path = tempfile.mkstemp(prefix="pressrun-")
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._sink = pa.OSFile(path, "wb")
+        os.unlink(path)
+        self._writer = pa.ipc.new_file(self._sink, schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        with _told_of_the_disk(self._sink.tell() + batch.nbytes):
+            self._writer.write_batch(batch)
+
+    def mapped(self) -> pa.Table:
+        with _told_of_the_disk(self._sink.tell()):
+            self._writer.close()
+        self._sink.close()
+        pages = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        self._close()
+        return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(pages))).read_all()
 
 
 @contextmanager
