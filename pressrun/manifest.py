@@ -137,7 +137,7 @@ def held_images(store: Store) -> ImageIds:
     held = ImageIds()
     for rows in row_tables(store, ["image_id"]):
         for ids in rows.column("image_id").iterchunks():
-            held.add(ids.filter(are_image_ids(ids)))
+            held.add(ids.filter(are_image_ids(ids)))  # what is no id names no image
     return held
 
 
@@ -209,13 +209,18 @@ def compact_leftovers(store: Store) -> int:
     if not names:
         return 0
     rows = first_of_each(pa.concat_tables([read_table(store, name) for name in names]))
-    parts = [read_table(store, name, ["image_id"]).column("image_id").combine_chunks() for name in part_names(store)]
-    if parts:
-        rows = rows.filter(pc.invert(pc.is_in(rows.column("image_id"), value_set=pa.concat_arrays(parts))))
+    for name in part_names(store):  # one at a time: a collection's ids may be millions
+        in_part = pc.is_in(rows.column("image_id"), value_set=_ids_of_part(store, name))
+        if pc.any(in_part).as_py():
+            rows = rows.filter(pc.invert(in_part))
     if rows.num_rows:
         write_part(store, rows)
     store.delete(names)
     return int(rows.num_rows)
+
+
+def _ids_of_part(store: Store, name: str) -> pa.Array:
+    return read_table(store, name, ["image_id"]).column("image_id").combine_chunks()
 
 
 def compact(store: Store, receipts: Iterable[tuple[str, pa.Table]]) -> None:
