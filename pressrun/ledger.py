@@ -17,6 +17,8 @@ from pressrun.profile import Profile
 from pressrun.progress import News, tell
 from pressrun.quote import Quote
 
+_MOST_POINTS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -65,7 +67,8 @@ class Ledger:
     quote : Quote or None
         What was quoted before scale-out; None when no speed was known.
     points : list of (float, int)
-        Seconds since generating began, and images done by then.
+        Seconds since generating began, and images done by then; of a long run every second, fourth, ... entry and the
+        last.
     searches : dict of str to list of (str, float)
         Example queries, and the ids and scores of what they find.
     """
@@ -93,7 +96,11 @@ class Ledger:
     reused: int = 0
     generating_since: float | None = None
     opened_at: float = field(default=0.0, init=False)
-    _done: set[str] = field(default_factory=set)
+    _done: set[str] = field(default_factory=set)  # of open shards; ids of all images would fill the memory
+    _closed: set[int] = field(default_factory=set)
+    _closed_images: int = 0
+    _entries: int = 0
+    _entries_a_point: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -109,12 +116,48 @@ class Ledger:
     def counts(self) -> Counts:
         """How many images are done, failed and wanted."""
         with self._lock:
-            return Counts(len(self._done), len(self.failures), self.total)
+            return Counts(self._done_images, len(self.failures), self.total)
 
     def done_ids(self) -> list[str]:
-        """Return the ids of the images that this run has committed."""
+        """Return the ids of the images that this run has committed in shards which are still open."""
         with self._lock:
             return list(self._done)
+
+    def close_shard(self, number: int, image_ids: list[str]) -> None:
+        """Keep of a finished shard no more than how many of its images are done.
+
+        Parameters
+        ----------
+        number : int
+            The shard's; closing it again changes nothing.
+        image_ids : list of str
+            All of its images, done or failed; none of them is entered again.
+        """
+        with self._lock:
+            if number in self._closed:
+                return
+            done = self._done.intersection(image_ids)
+            self._done -= done
+            self._closed.add(number)
+            self._closed_images += len(done)
+
+    def is_closed(self, number: int) -> bool:
+        """Return whether a shard was closed."""
+        with self._lock:
+            return number in self._closed
+
+    def _add_point(self, point: tuple[float, int]) -> None:
+        if self._entries % self._entries_a_point:
+            self.points.pop()  # it stood for the end of the run only
+        self._entries += 1
+        self.points.append(point)
+        if len(self.points) > _MOST_POINTS and self._entries % (2 * self._entries_a_point) == 0:
+            self.points = self.points[::2]
+            self._entries_a_point *= 2
+
+    @property
+    def _done_images(self) -> int:
+        return len(self._done) + self._closed_images
 
     @contextmanager
     def stage(self, name: str, message: str) -> Iterator[None]:
@@ -160,6 +203,6 @@ class Ledger:
                 del self.failures[image_id]
             self.render_s += times_s[0]
             self.publish_s += times_s[1]
-            self.points.append((self.clock() - (self.generating_since or 0.0), len(self._done)))
+            self._add_point((self.clock() - (self.generating_since or 0.0), self._done_images))
         counts = self.counts
         tell(News("generate batches", "", counts.done, counts.total, counts.failed))

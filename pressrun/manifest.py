@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from pressrun import layout
 from pressrun.errors import InvalidCollection
+from pressrun.image_ids import ImageIds, are_image_ids
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
 
@@ -36,6 +37,7 @@ _RESULT_FIELDS = [
     pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
 ]
 
+_ROW_GROUP_ROWS = 100_000  # held in memory while they are written
 _NO_SUCH_COLUMN = "No match for FieldRef"
 
 
@@ -63,6 +65,12 @@ def to_parquet(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def write_large(store: Store, name: str, table: pa.Table) -> None:
+    """Write a table as Parquet that may be larger than memory."""
+    with store.writing(name) as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
 
 
 def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -122,6 +130,15 @@ def held_ids(store: Store) -> pa.ChunkedArray:
     parts = [read_table(store, name, ["image_id"]) for name in part_names(store)]
     chunks = [chunk for table in (*parts, *receipts) for chunk in table.column("image_id").chunks]
     return pa.chunked_array(chunks, type=pa.string())
+
+
+def held_images(store: Store) -> ImageIds:
+    """Return every image that a part or a receipt names, in 16 bytes an image."""
+    held = ImageIds()
+    for rows in row_tables(store, ["image_id"]):
+        for ids in rows.column("image_id").iterchunks():
+            held.add(ids.filter(are_image_ids(ids)))  # what is no id names no image
+    return held
 
 
 def read_rows(store: Store, columns: Sequence[str] | None = None) -> pa.Table:
@@ -192,13 +209,18 @@ def compact_leftovers(store: Store) -> int:
     if not names:
         return 0
     rows = first_of_each(pa.concat_tables([read_table(store, name) for name in names]))
-    parts = [read_table(store, name, ["image_id"]).column("image_id").combine_chunks() for name in part_names(store)]
-    if parts:
-        rows = rows.filter(pc.invert(pc.is_in(rows.column("image_id"), value_set=pa.concat_arrays(parts))))
+    for name in part_names(store):  # one at a time: a collection's ids may be millions
+        in_part = pc.is_in(rows.column("image_id"), value_set=_ids_of_part(store, name))
+        if pc.any(in_part).as_py():
+            rows = rows.filter(pc.invert(in_part))
     if rows.num_rows:
         write_part(store, rows)
     store.delete(names)
     return int(rows.num_rows)
+
+
+def _ids_of_part(store: Store, name: str) -> pa.Array:
+    return read_table(store, name, ["image_id"]).column("image_id").combine_chunks()
 
 
 def compact(store: Store, receipts: Iterable[tuple[str, pa.Table]]) -> None:

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pressrun.batch import BUCKET_FIELDS, Batch
-from pressrun.request import PIXEL_FIELDS, first_of_each, image_id
+from pressrun.bucket_order import in_bucket_order
+from pressrun.image_ids import ImageIds, first_not_held
+from pressrun.request import PIXEL_FIELDS, image_id
 
 Shape = tuple[int, int]  # width_px, height_px
 
@@ -69,23 +71,23 @@ def name_images(requests: pa.Table, model_revision: str) -> pa.Table:
     return requests.set_column(position, requests.schema.field(position), ids_column)
 
 
-def plan_requests(requests: pa.Table, held: pa.ChunkedArray) -> Plan:
+def plan_requests(requests: pa.Table, held: ImageIds) -> Plan:
     """Return what is left to do.
 
     Parameters
     ----------
     requests : pyarrow.Table
         Named requests.
-    held : pyarrow.ChunkedArray of string
-        Ids of the pictures that the collection holds.
+    held : ImageIds
+        Pictures that the collection holds.
     """
-    distinct = first_of_each(requests)
-    is_held = pc.is_in(distinct.column("image_id"), value_set=held.combine_chunks())
-    left = distinct.filter(pc.invert(is_held))
-    numbered = left.append_column("position", pa.array(range(left.num_rows), pa.int64()))
-    order = [(name, "ascending") for name in (*BUCKET_FIELDS, "position")]
-    todo = numbered.sort_by(order).drop_columns(["position"]).combine_chunks()
-    return Plan(requests, todo, requests.num_rows - distinct.num_rows, distinct.num_rows - left.num_rows)
+    asked = ImageIds()
+    for ids in requests.column("image_id").iterchunks():
+        asked.add(ids)
+    choice = first_not_held(asked, held)
+    del asked  # what follows needs the room
+    todo = in_bucket_order(requests, choice.rows)
+    return Plan(requests, todo, requests.num_rows - choice.distinct, choice.distinct - todo.num_rows)
 
 
 def shapes(todo: pa.Table) -> dict[Shape, int]:
@@ -113,8 +115,7 @@ def cut_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> Iterator[Batc
     """
     start = 0
     for stop in _bucket_ends(requests):
-        width, height = (requests.column(name)[start].as_py() for name in ("width_px", "height_px"))
-        size = sizes[width, height]
+        size = _batch_size(requests, start, sizes)
         for first in range(start, stop, size):
             rows = requests.slice(first, min(size, stop - first))
             yield Batch(batch_name(rows, size), rows, size)
@@ -123,7 +124,11 @@ def cut_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> Iterator[Batc
 
 def count_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> int:
     """Return how many batches `cut_batches` would yield."""
-    return sum(1 for _ in cut_batches(requests, sizes))
+    count = start = 0
+    for stop in _bucket_ends(requests):
+        count += -(-(stop - start) // _batch_size(requests, start, sizes))
+        start = stop
+    return count
 
 
 def batch_name(rows: pa.Table, size: int) -> str:
@@ -134,13 +139,23 @@ def batch_name(rows: pa.Table, size: int) -> str:
     return digest.hexdigest()
 
 
-def _bucket_ends(requests: pa.Table) -> list[int]:
-    """Return the row after each bucket's last one."""
-    rows = requests.num_rows
-    if rows == 0:
-        return []
-    changed = pa.array([False] * (rows - 1), pa.bool_())
-    for name in BUCKET_FIELDS:
-        column = requests.column(name).combine_chunks()
-        changed = pc.or_(changed, pc.not_equal(column.slice(1), column.slice(0, rows - 1)))
-    return [*(end + 1 for end in pc.indices_nonzero(changed).to_pylist()), rows]
+def _batch_size(requests: pa.Table, row: int, sizes: Mapping[Shape, int]) -> int:
+    width, height = (requests.column(name)[row].as_py() for name in ("width_px", "height_px"))
+    return sizes[width, height]
+
+
+def _bucket_ends(requests: pa.Table) -> Iterator[int]:
+    """Yield the row after each bucket's last one."""
+    start, last = 0, None
+    for rows in requests.select(list(BUCKET_FIELDS)).to_batches():
+        if rows.num_rows == 0:
+            continue
+        if last is not None and not last.equals(rows.slice(0, 1)):
+            yield start
+        changed = pa.repeat(False, rows.num_rows - 1)
+        for column in rows.columns:
+            changed = pc.or_(changed, pc.not_equal(column.slice(1), column.slice(0, rows.num_rows - 1)))
+        yield from (start + end + 1 for end in pc.indices_nonzero(changed).to_pylist())
+        start, last = start + rows.num_rows, rows.slice(rows.num_rows - 1)
+    if start:
+        yield start

@@ -21,7 +21,7 @@ from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts, read_model
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
 from pressrun.picture_file import PictureFormat
-from pressrun.plan import Plan, name_images, plan_requests
+from pressrun.plan import Plan, plan_requests
 from pressrun.prompts.file import read_requests
 from pressrun.prompts.rules import ModelLimits
 from pressrun.reuse import check_library, take_over
@@ -52,7 +52,7 @@ class Draft:
 
     def plan(self) -> Plan:
         """Return what the collection does not hold yet."""
-        return plan_requests(self.requests, manifest.held_ids(Store(self.job.collection)))
+        return plan_requests(self.requests, manifest.held_images(Store(self.job.collection)))
 
 
 class Run:
@@ -145,8 +145,8 @@ def draft_run(job: Job) -> Draft:
         size_multiple_px=facts.size_multiple_px,
         flow_matching=facts.flow_matching,
     )
-    requests = read_requests(job.prompts, job.defaults, limits)
-    return Draft(job, facts, embedder_facts, name_images(requests, picture_revision(facts, job.engine)))
+    requests = read_requests(job.prompts, job.defaults, limits, picture_revision(facts, job.engine))
+    return Draft(job, facts, embedder_facts, requests)
 
 
 def picture_revision(facts: ModelFacts, engine: str) -> str:
@@ -181,7 +181,7 @@ def open_run(job: Job, run_id: str) -> Run:
         reused = sum(take_over(store, Store(place), draft.requests, run_id) for place in job.libraries)
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
-        run.store.write(layout.run(run_id, "plan.parquet"), manifest.to_parquet(draft.requests))
+        manifest.write_large(run.store, layout.run(run_id, "plan.parquet"), draft.requests)
         run.note("job.json", _describe(run))
     except BaseException:
         claim.release()

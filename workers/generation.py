@@ -38,6 +38,8 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
     RunCancelled, StageFailed
         As `Window.receipts`; what finished before stays committed.
     """
+    if run.ledger.is_closed(shard.number):
+        return 0
     requests = run.plan.todo.slice(shard.start, shard.stop - shard.start)
     receipts: list[tuple[str, pa.Table]] = []
     letters: list[Failure] = []
@@ -51,6 +53,7 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
         if run.holds_claim:  # else the receipts are for the run that took over to compact
             manifest.compact(run.store, [receipt for receipt in receipts if receipt[1].num_rows])
             failures.write_failures(run.store, f"{run.run_id}-{shard.number:05d}", requests, letters, run.run_id)
+    run.ledger.close_shard(shard.number, requests.column("image_id").to_pylist())
     return sum(rows.num_rows for _, rows in receipts)
 
 

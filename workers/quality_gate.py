@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pressrun.batch import BUCKET_FIELDS, Batch
+from pressrun.bucket_order import rows_at
 from pressrun.engine_options import EngineOptions, OptionTrial, QualityBudget
 from pressrun.errors import QualityRefused
 from pressrun.picture_distance import psnr_db
@@ -140,6 +142,7 @@ def _sample(run: Run) -> Batch:
     buckets = todo.group_by(list(BUCKET_FIELDS)).aggregate([([], "count_all")]).to_pylist()
     largest = max(buckets, key=lambda bucket: bucket["count_all"])
     same = reduce(pc.and_, [pc.equal(todo.column(name), largest[name]) for name in BUCKET_FIELDS])
-    rows = todo.filter(same)
-    chosen = sorted(random.Random(0).sample(range(rows.num_rows), min(_SAMPLE_IMAGES, rows.num_rows)))
-    return Batch("sample", rows.take(chosen), len(chosen))
+    positions = pc.indices_nonzero(same).to_numpy()
+    chosen = sorted(random.Random(0).sample(range(len(positions)), min(_SAMPLE_IMAGES, len(positions))))
+    rows = pa.Table.from_batches(rows_at(todo, positions[chosen].astype(np.int64)))
+    return Batch("sample", rows, len(chosen))

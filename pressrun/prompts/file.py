@@ -11,6 +11,7 @@ from functools import partial
 import pyarrow as pa
 
 from pressrun.location import Location
+from pressrun.plan import name_images
 from pressrun.prompts.chunk import Chunk
 from pressrun.prompts.columns import match_columns
 from pressrun.prompts.ids import IdRegister
@@ -22,15 +23,18 @@ from pressrun.prompts.request_rows import request_batches
 from pressrun.prompts.rules import CheckedRows, ModelLimits, RowRules
 from pressrun.prompts.text import PromptBytes, text_lines
 from pressrun.request import REQUEST_SCHEMA, RequestDefaults
+from pressrun.spill import spilled
 
 TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
 ENDINGS = (*TEXT_ENDINGS, ".parquet", *(f"{ending}.gz" for ending in TEXT_ENDINGS))
-MAX_REQUESTS = 50_000_000  # about 10 GB as a table
+MAX_REQUESTS = 50_000_000  # about 15 GB on disk
 
 PromptSource = Location | Sequence[str | Mapping[str, object]]
 
 
-def read_requests(source: PromptSource, defaults: RequestDefaults, limits: ModelLimits) -> pa.Table:
+def read_requests(
+    source: PromptSource, defaults: RequestDefaults, limits: ModelLimits, model_revision: str | None = None
+) -> pa.Table:
     """Return every picture that a prompt file or list asks for.
 
     Parameters
@@ -41,11 +45,13 @@ def read_requests(source: PromptSource, defaults: RequestDefaults, limits: Model
         What a row that leaves a field out gets.
     limits : ModelLimits
         What the model can draw.
+    model_revision : str or None
+        Digest of the model's files, from which pictures get their ids; None leaves them without.
 
     Returns
     -------
     pyarrow.Table
-        `REQUEST_SCHEMA`, in file order, at least one row; `image_id` is "" until the plan knows the model's revision.
+        `REQUEST_SCHEMA`, in file order, at least one row; mapped from disk when it is large.
 
     Raises
     ------
@@ -54,9 +60,15 @@ def read_requests(source: PromptSource, defaults: RequestDefaults, limits: Model
     """
     problems = ProblemList()
     reader = _Reader(source, RowRules(defaults, limits, problems), problems)
-    batches = list(reader.request_batches())
+    batches = reader.request_batches()
+    table = spilled(batches if model_revision is None else _named(batches, model_revision), REQUEST_SCHEMA)
     problems.raise_if_any(str(source) if isinstance(source, Location) else "the list of prompts")
-    return pa.Table.from_batches(batches, REQUEST_SCHEMA)
+    return table
+
+
+def _named(batches: Iterator[pa.RecordBatch], model_revision: str) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield from name_images(pa.Table.from_batches([batch]), model_revision).to_batches()
 
 
 class _Reader:

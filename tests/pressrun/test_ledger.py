@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -71,6 +72,19 @@ def test_an_image_entered_twice_counts_once(ledger: Ledger) -> None:
     assert (ledger.render_s, ledger.publish_s) == (2.0, 1.0)
 
 
+def test_a_closed_shard_is_a_number_and_no_ids(ledger: Ledger) -> None:
+    ledger.add(["a", "b"], (), (1.0, 0.5))
+    ledger.add(["b", "d"], (failing("c"),), (1.0, 0.5))
+    for _ in range(2):
+        ledger.close_shard(0, ["a", "b", "c"])
+    assert ledger.done_ids() == ["d"]
+    assert ledger.counts == Counts(3, 1, 10)
+    assert (ledger.is_closed(0), ledger.is_closed(1)) == (True, False)
+    ledger.add(["d", "e"], (), (1.0, 0.5))
+    assert ledger.counts == Counts(4, 1, 10)
+    assert ledger.points[-1][1] == 4
+
+
 @pytest.mark.parametrize("failure_first", [True, False])
 def test_an_image_is_done_or_failed_and_never_both(ledger: Ledger, failure_first: bool) -> None:
     entries = [([], (failing("a"), failing("b"))), (["a"], ())]
@@ -89,6 +103,21 @@ def test_points_tell_the_count_by_time(ledger: Ledger, clock: Clock) -> None:
     clock.now += 3
     ledger.add(["b", "c"], (), (1.0, 1.0))
     assert ledger.points == [(0.0, 0), (2.0, 1), (5.0, 3)]
+
+
+@pytest.mark.parametrize("entries", [9, 10, 11, 12, 100, 101, 1000, 1023])
+def test_a_long_run_keeps_few_points_evenly_spaced(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    monkeypatch.setattr("pressrun.ledger._MOST_POINTS", 10)
+    for number in range(entries):
+        ledger.add([str(number)], (), (0.0, 0.0))
+    counts = [done for _, done in ledger.points]
+    assert len(counts) <= 12
+    assert (counts[0], counts[-1]) == (0, entries)
+    steps = {later - earlier for earlier, later in pairwise(counts[:-1])}
+    assert len(steps) == 1
+    assert counts[-1] - counts[-2] <= min(steps)
 
 
 def test_listeners_hear_of_every_entry(ledger: Ledger) -> None:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pressrun.batch import Batch
+from pressrun.batch import BUCKET_FIELDS, Batch
+from pressrun.image_ids import ImageIds
 from pressrun.plan import (
     Plan,
     batch_name,
@@ -18,6 +21,7 @@ from pressrun.plan import (
     plan_requests,
     shapes,
 )
+from pressrun.request import first_of_each
 from tests.pressrun.small_collection import ids, make_requests, stars
 
 SIZES = {(width, height): width // 8 + height // 8 for width in (8, 16) for height in (8, 16)}
@@ -41,7 +45,7 @@ FEW = st.lists(
     max_size=40,
 )
 planning = settings(max_examples=40, deadline=None)
-NOTHING = pa.chunked_array([], pa.string())
+NOTHING = ImageIds()
 
 
 def requests_of(rows: list[dict[str, Any]]) -> pa.Table:
@@ -50,7 +54,13 @@ def requests_of(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def plan_of(rows: list[dict[str, Any]], held: list[str] | None = None) -> Plan:
-    return plan_requests(requests_of(rows), pa.chunked_array([held or []], pa.string()))
+    return plan_requests(requests_of(rows), image_ids(held or []))
+
+
+def image_ids(texts: list[str]) -> ImageIds:
+    found = ImageIds()
+    found.add(pa.array(texts, pa.string()))
+    return found
 
 
 def batches_of(plan: Plan) -> list[Batch]:
@@ -151,6 +161,57 @@ def test_pictures_of_a_bucket_keep_the_order_of_the_prompt_file(rows: list[dict[
     for bucket in {tuple(row.values()) for row in todo.select(list(PLAIN)).to_pylist()}:
         at = [row["row"] for row in todo.to_pylist() if tuple(row[name] for name in PLAIN) == bucket]
         assert at == sorted(at)
+
+
+def simple_plan(requests: pa.Table, held: list[str]) -> Plan:
+    """Plan with whole tables and strings, as long as they fit memory."""
+    distinct = first_of_each(requests)
+    left = [row for row in distinct.to_pylist() if row["image_id"] not in held]
+    left.sort(key=lambda row: tuple(row[name] for name in BUCKET_FIELDS))
+    todo = pa.Table.from_pylist(left, schema=requests.schema)
+    return Plan(requests, todo, requests.num_rows - distinct.num_rows, distinct.num_rows - len(left))
+
+
+@pytest.mark.parametrize(("shared_out", "written_down"), [(1_000_000, 50_000), (3, 4)])
+@settings(planning, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FEW, st.lists(st.integers(0, 40), max_size=4), st.data())
+def test_a_plan_in_pieces_is_the_plan_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+    shared_out: int,
+    written_down: int,
+    rows: list[dict[str, Any]],
+    cuts: list[int],
+    data: st.DataObject,
+) -> None:
+    for place, value in (
+        ("image_ids._SORTED_AT_ONCE", shared_out),
+        ("spill._MOST_ROWS", written_down),
+        ("bucket_order._ROWS_AT_ONCE", written_down),
+    ):
+        monkeypatch.setattr(f"pressrun.{place}", value)
+    whole = requests_of(rows)
+    edges = [0, *sorted(cut for cut in cuts if cut < len(rows)), len(rows)]
+    requests = pa.concat_tables(whole.slice(start, stop - start) for start, stop in pairwise(edges))
+    held = data.draw(st.lists(st.sampled_from(ids(whole)), max_size=10)) if rows else []
+    plan, simple = plan_requests(requests, image_ids(held)), simple_plan(whole, held)
+    assert plan.todo.equals(simple.todo)
+    assert (plan.duplicates, plan.held) == (simple.duplicates, simple.held)
+    assert count_batches(plan.todo, SIZES) == len(batches_of(plan))
+    assert [batch.batch_id for batch in batches_of(plan)] == [batch.batch_id for batch in batches_of(simple)]
+
+
+def test_a_large_plan_is_the_same_as_whole_tables_give() -> None:
+    count = 60_000
+    requests = make_requests(
+        [f"star {number % 55_000}" for number in range(count)],
+        width_px=[8 + 8 * (number % 3) for number in range(count)],
+        guidance_scale=[float(number % 7_919) for number in range(count)],
+        adapters=[f"ink:{number % 5}" for number in range(count)],
+    )
+    held = ids(requests)[100:400]
+    plan, simple = plan_requests(requests, image_ids(held)), simple_plan(requests, held=held)
+    assert plan.todo.equals(simple.todo)
+    assert (plan.duplicates, plan.held) == (simple.duplicates, simple.held)
 
 
 def test_the_first_of_two_equal_requests_gives_its_row() -> None:

@@ -144,14 +144,11 @@ def test_an_embedders_size_is_the_collections(job: Job, store: Store, embedder: 
 
 
 def test_a_plan_that_cannot_be_written_leaves_no_claim(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = Store.write
+    def fail(self: Store, name: str) -> None:
+        assert name.endswith("plan.parquet")
+        raise OSError("the disk is full")
 
-    def fail_on_plan(self: Store, name: str, data: bytes) -> None:
-        if name.endswith("plan.parquet"):
-            raise OSError("the disk is full")
-        write(self, name, data)
-
-    monkeypatch.setattr(Store, "write", fail_on_plan)
+    monkeypatch.setattr(Store, "writing", fail)
     with pytest.raises(OSError, match="disk is full"):
         open_run(job, "run-1")
     assert not store.exists(layout.WRITER)

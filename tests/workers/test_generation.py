@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -30,13 +31,25 @@ def test_a_shard_is_committed_as_one_part_without_receipts(fleet: LocalFleet, op
     assert (run.ledger.counts.done, run.ledger.counts.total) == (8, 12)
 
 
-def test_a_shard_tried_again_draws_only_what_is_missing(fleet: LocalFleet, opened: Opened, tmp_path: Path) -> None:
+def test_a_shard_tried_again_draws_only_what_is_missing(
+    fleet: LocalFleet, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, order = opened(runs.prompts(10), engine="tests.engines:faulty")
-    window = Window(fleet.open(), order, in_flight=4)
-    generate(run, Shard(0, 0, 6), PAIRS, window)
+    window = Window(fleet.open(), order, in_flight=1)
+    receipts = itertools.count(1)
+
+    def fail_at_the_fourth() -> None:
+        if next(receipts) == 4:
+            raise OSError("the store is away")
+
+    monkeypatch.setattr(run, "check_claim", fail_at_the_fourth)
+    with pytest.raises(OSError, match="store is away"):
+        generate(run, Shard(0, 0, 10), PAIRS, window)
+    assert run.ledger.counts.done == 6
     assert generate(run, Shard(0, 0, 10), PAIRS, window) == 4
     assert generate(run, Shard(0, 0, 10), PAIRS, window) == 0
     assert sorted(engines.drawn(tmp_path / "out")) == sorted(runs.rows(tmp_path / "out"))
+    assert (run.ledger.counts.done, run.ledger.done_ids()) == (10, [])
     assert not runs.flaws(tmp_path / "out")
 
 
