@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pressrun.image_ids import ImageIds
 from pressrun.plan import count_batches, cut_shards, plan_requests
 from pressrun.profile import Profile, Timing
 from pressrun.workload import Load, Workload, workload
@@ -90,7 +91,7 @@ def test_a_picture_size_of_unknown_speed_leaves_all_unknown() -> None:
 
 @pytest.mark.parametrize("shard_images", [1, 3, 4, 7, 2000])
 def test_no_batch_reaches_over_a_shards_end(shard_images: int) -> None:
-    todo = plan_requests(make_requests("abcdefghijk", width_px=64, height_px=48), make_requests([])["image_id"]).todo
+    todo = plan_requests(make_requests("abcdefghijk", width_px=64, height_px=48), ImageIds()).todo
     work = workload(todo, {(64, 48): PROFILE}, shard_images)
     cut = [todo.slice(shard.start, shard.stop - shard.start) for shard in cut_shards(todo.num_rows, shard_images)]
     assert work is not None
