@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pressrun import layout, manifest
+from pressrun.image_ids import first_not_held, ids_of
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
 
@@ -101,5 +102,4 @@ def read_failures(store: Store, run_id: str | None = None) -> pa.Table:
         rows = rows.filter(pc.equal(rows.column("run_id"), run_id))
     if rows.num_rows == 0:
         return rows
-    held = manifest.held_ids(store).combine_chunks()
-    return rows.filter(pc.invert(pc.is_in(rows.column("image_id"), value_set=held)))
+    return rows.filter(pa.array(first_not_held(ids_of(rows), manifest.held_images(store)).rows))

@@ -63,6 +63,48 @@ def are_image_ids(ids: pa.Array) -> pa.Array:
     return pc.match_substring_regex(ids, "^[0-9a-f]{32}$").fill_null(False)
 
 
+def ids_of(rows: pa.Table) -> ImageIds:
+    """Return the ids of named rows, read chunk by chunk."""
+    found = ImageIds()
+    for ids in rows.column("image_id").iterchunks():
+        found.add(ids)
+    return found
+
+
+class IdLookup:
+    """Where image ids stand among many.
+
+    Parameters
+    ----------
+    ids : ImageIds
+        The many.
+    among : ndarray of bool
+        (N,), which of them to look among; of these none stands twice.
+    """
+
+    def __init__(self, ids: ImageIds, among: npt.NDArray[np.bool_]) -> None:
+        numbers = ids.numbers()
+        positions = np.flatnonzero(among)
+        self._positions = positions[np.argsort(numbers[positions, 0])]
+        self._firsts, self._seconds = (numbers[self._positions, half] for half in (0, 1))  # the halves of each id
+
+    def find(self, ids: ImageIds) -> npt.NDArray[np.int64]:
+        """Return the position of each id, -1 for one that is not there."""
+        wanted = ids.numbers()
+        found = np.full(len(wanted), -1, np.int64)
+        at = np.searchsorted(self._firsts, wanted[:, 0])
+        unsettled = np.arange(len(wanted))
+        while len(unsettled):  # more than once only where two ids have one first half
+            unsettled = unsettled[at[unsettled] < len(self._firsts)]
+            here, sought = at[unsettled], wanted[unsettled]
+            near = self._firsts[here] == sought[:, 0]
+            hit = near & (self._seconds[here] == sought[:, 1])
+            found[unsettled[hit]] = self._positions[here[hit]]
+            unsettled = unsettled[near & ~hit]
+            at[unsettled] += 1
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Which of the ids asked for are new.

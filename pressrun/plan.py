@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pressrun.batch import BUCKET_FIELDS, Batch
 from pressrun.bucket_order import in_bucket_order
-from pressrun.image_ids import ImageIds, first_not_held
+from pressrun.image_ids import ImageIds, first_not_held, ids_of
 from pressrun.request import PIXEL_FIELDS, image_id
 
 Shape = tuple[int, int]  # width_px, height_px
@@ -81,11 +81,7 @@ def plan_requests(requests: pa.Table, held: ImageIds) -> Plan:
     held : ImageIds
         Pictures that the collection holds.
     """
-    asked = ImageIds()
-    for ids in requests.column("image_id").iterchunks():
-        asked.add(ids)
-    choice = first_not_held(asked, held)
-    del asked  # what follows needs the room
+    choice = first_not_held(ids_of(requests), held)
     todo = in_bucket_order(requests, choice.rows)
     return Plan(requests, todo, requests.num_rows - choice.distinct, choice.distinct - todo.num_rows)
 

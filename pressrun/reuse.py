@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pressrun import layout, manifest
+from pressrun.bucket_order import rows_at
 from pressrun.collection import Identity, read_identity
 from pressrun.errors import InvalidJob
+from pressrun.image_ids import IdLookup, are_image_ids, first_not_held, ids_of
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
 
@@ -71,29 +73,36 @@ def take_over(store: Store, library: Store, requests: pa.Table, run_id: str) -> 
     run_id : str
         The run that rows name.
     """
-    wanted = first_of_each(requests)
-    held = manifest.held_ids(store).combine_chunks()
-    wanted = wanted.filter(pc.invert(pc.is_in(wanted.column("image_id"), value_set=held)))
+    wanted = _wanted(store, requests)
     taken = 0
-    for theirs in _rows_of(library, wanted):
+    for theirs in _rows_of(library, wanted, requests.num_rows):
         copied = _copy_all(store, library, theirs)
         if copied.num_rows:
-            manifest.write_part(store, _as_asked(copied, wanted, run_id))
+            asked = pa.Table.from_batches(rows_at(requests, wanted.find(ids_of(copied))))
+            manifest.write_part(store, _as_asked(copied, asked, run_id))
             taken += copied.num_rows
     return taken
 
 
-def _rows_of(library: Store, wanted: pa.Table) -> Iterator[pa.Table]:
+def _wanted(store: Store, requests: pa.Table) -> IdLookup:
+    """Return where each picture that the collection lacks is asked for first."""
+    asked = ids_of(requests)
+    return IdLookup(asked, first_not_held(asked, manifest.held_images(store)).rows)
+
+
+def _rows_of(library: Store, wanted: IdLookup, asked_rows: int) -> Iterator[pa.Table]:
     """Yield the library's rows of wanted pictures, a limited number at once and none twice."""
-    missing = wanted.column("image_id").combine_chunks()
-    names = [*manifest.receipt_names(library), *manifest.part_names(library)]
-    for name in names:
+    yielded = np.zeros(asked_rows, np.bool_)
+    for name in [*manifest.receipt_names(library), *manifest.part_names(library)]:
         try:
             rows = manifest.read_table(library, name)
         except FileNotFoundError:  # its own run compacts meanwhile; what is missed is rendered
             continue
-        rows = first_of_each(rows.filter(pc.is_in(rows.column("image_id"), value_set=missing)))
-        missing = missing.filter(pc.invert(pc.is_in(missing, value_set=rows.column("image_id").combine_chunks())))
+        rows = first_of_each(rows.filter(are_image_ids(rows.column("image_id"))))
+        places = wanted.find(ids_of(rows))
+        chosen = (places >= 0) & ~yielded[places]
+        yielded[places[chosen]] = True
+        rows = rows.filter(pa.array(chosen))
         for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
             yield rows.slice(start, _ROWS_AT_ONCE)
 
@@ -121,11 +130,8 @@ def _copy(store: Store, library: Store, row: dict[str, Any]) -> bool:
     return True
 
 
-def _as_asked(theirs: pa.Table, wanted: pa.Table, run_id: str) -> pa.Table:
+def _as_asked(theirs: pa.Table, asked: pa.Table, run_id: str) -> pa.Table:
     """Return the rows with what this job says of each request: its row, id and extra columns."""
-    theirs = theirs.sort_by("image_id")
-    asked = wanted.filter(pc.is_in(wanted.column("image_id"), value_set=theirs.column("image_id").combine_chunks()))
-    asked = asked.sort_by("image_id")
     columns = {name: asked.column(name) for name in REQUEST_SCHEMA.names}
     results = {name: theirs.column(name) for name in theirs.column_names if name not in columns}
     results["run_id"] = pa.array([run_id] * theirs.num_rows, pa.string())

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressrun.image_ids import ImageIds, first_not_held
+from pressrun.image_ids import IdLookup, ImageIds, first_not_held
 
 # Near neighbours: ids that differ in one half only, or in one bit.
 NEAR = [f"{high:016x}{low:016x}" for high in (0, 1, 2**63) for low in (0, 1, 2**63)]
@@ -25,6 +26,13 @@ def test_every_bit_of_an_id_counts(asked: list[str], held: list[str], skipped: i
     wanted = [text not in held and text not in asked[:at] for at, text in enumerate(asked)]
     assert choice.rows.tolist() == wanted
     assert choice.distinct == len(set(asked))
+
+
+@given(st.lists(st.sampled_from(NEAR), unique=True), st.sets(st.sampled_from(NEAR)), SOME)
+def test_ids_are_found_where_they_stand(many: list[str], among: set[str], wanted: list[str]) -> None:
+    lookup = IdLookup(image_ids(many), np.array([text in among for text in many], np.bool_))
+    places = [many.index(text) if text in many and text in among else -1 for text in wanted]
+    assert lookup.find(image_ids(wanted)).tolist() == places
 
 
 @given(SOME, SOME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pressrun import manifest
@@ -64,6 +65,18 @@ def test_doing_it_again_takes_nothing_twice(store: Store, library: Store) -> Non
     before = snapshot(store)
     assert take_over(store, library, stars(6), "run-3") == 0
     assert snapshot(store) == before
+
+
+def test_a_picture_that_stands_or_is_asked_for_twice_is_taken_once(store: Store, library: Store) -> None:
+    manifest.write_receipt(library, "late", manifest.read_rows(library).slice(2, 2))
+    wanted = pa.concat_tables([stars(5), stars(9, first=3)])
+    assert take_over(store, library, wanted, "run-2") == 6
+    rows = manifest.read_rows(store)
+    assert {row["image_id"]: row["row"] for row in rows.to_pylist()} == {
+        image_id: wanted.column("row")[ids(wanted).index(image_id)].as_py() for image_id in ids(stars(6))
+    }
+    assert sum(manifest.read_table(store, name).num_rows for name in manifest.part_names(store)) == 6
+    assert not flaws(store)
 
 
 def test_a_damaged_or_lost_picture_is_left_to_be_drawn(store: Store, library: Store) -> None:
