@@ -111,7 +111,7 @@ def _ray_resume(prompts: Path, place: Path, count: int) -> Row:
         return {"system": "Ray Data, checkpoint", "held": count, "failed": str(error)[-200:]}
     return {
         "system": "Ray Data, checkpoint",
-        "held": count,
+        "held": count - result["printed"],
         "run_s": result["drawing_s"],
         "whole_s": finished.wall_s,
         "driver MiB": finished.driver_bytes / 2**20,

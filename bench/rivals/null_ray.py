@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +30,8 @@ def run(settings: Settings) -> dict[str, Any]:
         partial(_print_batch, folder=settings["folder"]), batch_size=settings["batch_size"], batch_format="pyarrow"
     )
     printed.write_parquet(f"{settings['folder']}/manifest")
-    return {"drawing_s": clock() - started}
+    ended = clock()
+    return {"drawing_s": ended - started, "printed": sum(1 for _ in Path(settings["folder"], "images").rglob("*.png"))}
 
 
 def _print_batch(batch: pa.Table, folder: str) -> pa.Table:
