@@ -45,6 +45,7 @@ def show_busy_share(findings: Findings, requests: int, scratch: Path) -> None:
                 "tail_s": share.tail_s,
                 "images/s": speeds[workers],
                 "efficiency": speeds[workers] / (workers * speeds[1]),
+                "taken by others": run.finished.foreign_share,
             }
         )
     findings.show("the carried model's workers, one thread each", rows)

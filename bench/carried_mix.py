@@ -15,7 +15,7 @@ from bench.command_line import MODEL, press
 from bench.findings import Findings, Row
 from bench.machine import cores
 from bench.rivals.ray_start import ray_is_here
-from bench.trial import run_rival
+from bench.trial import Finished, run_rival
 from bench.workload import Mix, write_requests
 
 EMBEDDER = MODEL.parent / "shapes-clip"
@@ -50,10 +50,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of one run, whole and drawing alone."""
+    """Seconds of one run: whole, drawing alone, of all processors; and what other processes took meanwhile."""
 
     whole_s: float
     drawing_s: float
+    cpu_s: float
+    foreign_share: float
+
+    @classmethod
+    def of(cls, finished: Finished, drawing_s: float) -> Times:
+        """Return the times of a finished process."""
+        return cls(finished.wall_s, drawing_s, finished.cpu_s, finished.foreign_share)
 
 
 def entries() -> list[Entry]:
@@ -110,7 +117,10 @@ def compare(findings: Findings, title: str, mix: Mix, scratch: Path, repeats: in
         for name, entry in systems.items():
             times = run_entry(entry, prompts, scratch / f"{name}-{turn}")
             runs[name].append(times)
-            findings.say(f"{name}: {times.whole_s:.1f} s in all, {times.drawing_s:.1f} s drawing")
+            findings.say(
+                f"{name}: {times.whole_s:.1f} s in all, {times.drawing_s:.1f} s drawing, {times.cpu_s:.1f} processor "
+                f"seconds, {times.foreign_share:.0%} of the cores taken by others"
+            )
     findings.show(title, _rows(mix, systems, runs))
 
 
@@ -118,11 +128,11 @@ def run_entry(entry: Entry, prompts: Path, folder: Path) -> Times:
     """Run one system once."""
     if not entry.module:
         run = press(prompts, folder, folder.parent / "home", entry.options)
-        return Times(run.finished.wall_s, run.generating_s)
+        return Times.of(run.finished, run.generating_s)
     places = {"model": str(MODEL), "embedder": str(EMBEDDER), "prompts": str(prompts), "folder": str(folder)}
     settings = entry.options | places | {"scratch": str(folder.parent / "ray")}
     finished, result = run_rival(entry.module, settings, folder)
-    return Times(finished.wall_s, result["drawing_s"])
+    return Times.of(finished, result["drawing_s"])
 
 
 def _rows(mix: Mix, systems: dict[str, Entry], runs: dict[str, list[Times]]) -> list[Row]:
@@ -140,6 +150,8 @@ def _rows(mix: Mix, systems: dict[str, Entry], runs: dict[str, list[Times]]) -> 
             "images/s drawing": mix.requests / drawing[name],
             "times naive whole": whole[naive] / whole[name],
             "times naive drawing": drawing[naive] / drawing[name],
+            "cpu_s/image": median(times.cpu_s for times in runs[name]) / mix.requests,
+            "taken by others": median(times.foreign_share for times in runs[name]),
         }
         for name, entry in systems.items()
     ]

@@ -79,6 +79,8 @@ def _row(name: str, seconds: float, finished: Finished, count: int) -> Row:
         "s": seconds,
         "ms/image": seconds / count * 1000,
         "whole_s": finished.wall_s,
+        "cpu ms/image": finished.cpu_s / count * 1000,
+        "taken by others": finished.foreign_share,
         "driver MiB": finished.driver_bytes / 2**20,
         "all processes MiB": finished.all_bytes / 2**20,
     }

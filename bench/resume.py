@@ -56,6 +56,7 @@ def compare_resume(findings: Findings, counts: tuple[int, ...], scratch: Path) -
                 "held": run.summary["held"],
                 "run_s": run.summary["wall_s"],
                 "whole_s": run.finished.wall_s,
+                "taken by others": run.finished.foreign_share,
                 "driver MiB": run.finished.driver_bytes / 2**20,
             }
         )
@@ -114,5 +115,6 @@ def _ray_resume(prompts: Path, place: Path, count: int) -> Row:
         "held": count - result["printed"],
         "run_s": result["drawing_s"],
         "whole_s": finished.wall_s,
+        "taken by others": finished.foreign_share,
         "driver MiB": finished.driver_bytes / 2**20,
     }

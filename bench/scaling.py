@@ -50,6 +50,7 @@ def show_scaling(findings: Findings, workers: tuple[int, ...], requests_each: in
                 "device at work": busy(spans).rendering_share,
                 "efficiency, drawing": requests_each * IMAGE_S / drawing_s,
                 "efficiency, whole stage": requests_each * IMAGE_S / run.generating_s,
+                "taken by others": run.finished.foreign_share,
             }
         )
         findings.say(str(rows[-1]))

@@ -19,9 +19,13 @@ from typing import Any
 
 import psutil
 
+from bench.machine import cores
+
 ROOT = Path(__file__).parent.parent
 _LOOK_S = 0.25
 _LOOK_AT_ALL_S = 1.0
+_QUIET_FOR_S = 3.0
+_QUIET_PERCENT = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,10 @@ class Finished:
         Most memory of the process itself, the one that plans and gathers.
     all_bytes : int
         Most memory of it and all its descendants together; pages they share count for each.
+    cpu_s : float
+        Processor seconds of them all, as far as they were seen.
+    foreign_share : float
+        Share of the machine's cores that other processes took meanwhile; above a few hundredths the times are spoilt.
     output : str
         What it wrote to its standard output.
     """
@@ -43,6 +51,8 @@ class Finished:
     wall_s: float
     driver_bytes: int
     all_bytes: int
+    cpu_s: float
+    foreign_share: float
     output: str
 
 
@@ -68,7 +78,8 @@ def run_process(command: Sequence[str], log: Path, changes: Mapping[str, str] | 
         When it ends with another code than 0.
     """
     environment = os.environ | {"PYTHONPATH": _python_path()} | dict(changes or {})
-    started = time.perf_counter()
+    await_quiet()
+    started, busy_before_s = time.perf_counter(), _busy_s()
     with log.open("w") as errors:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         with _Watch(process.pid) as watch:
@@ -76,7 +87,8 @@ def run_process(command: Sequence[str], log: Path, changes: Mapping[str, str] | 
     wall_s = time.perf_counter() - started
     if process.returncode != 0:
         raise TrialFailed(f"{' '.join(command[:4])} ended with {process.returncode}: {log.read_text()[-2000:]}")
-    return Finished(wall_s, watch.driver_bytes, watch.all_bytes, output)
+    foreign_s = max(0.0, _busy_s() - busy_before_s - watch.cpu_s)
+    return Finished(wall_s, watch.driver_bytes, watch.all_bytes, watch.cpu_s, foreign_s / (wall_s * cores()), output)
 
 
 def run_rival(module: str, settings: Mapping[str, object], folder: Path) -> tuple[Finished, dict[str, Any]]:
@@ -105,6 +117,18 @@ def run_rival(module: str, settings: Mapping[str, object], folder: Path) -> tupl
     return finished, json.loads((folder / "result.json").read_text())
 
 
+def await_quiet() -> None:
+    """Wait until other processes leave the cores alone, for PRESSRUN_BENCH_PATIENCE_S at most."""
+    gives_up = time.monotonic() + float(os.environ.get("PRESSRUN_BENCH_PATIENCE_S", "0"))
+    while time.monotonic() < gives_up and psutil.cpu_percent(_QUIET_FOR_S) > _QUIET_PERCENT:
+        continue
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
 def _python_path() -> str:
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
@@ -115,8 +139,14 @@ class _Watch:
     def __init__(self, pid: int) -> None:
         self.driver_bytes = self.all_bytes = 0
         self._process = psutil.Process(pid)
+        self._cpu_s: dict[tuple[int, float], float] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds seen so far, those of processes that have ended included."""
+        return sum(self._cpu_s.values())
 
     def __enter__(self) -> _Watch:
         self._thread.start()
@@ -141,4 +171,6 @@ class _Watch:
             for process in (self._process, *self._process.children(recursive=True)):
                 with suppress(psutil.Error):
                     total += process.memory_info().rss
+                    times = process.cpu_times()
+                    self._cpu_s[process.pid, process.create_time()] = times.user + times.system
         return total

@@ -47,7 +47,7 @@ def tune(requests: int, findings: Findings) -> None:
         for entry in candidates():
             times = run_entry(entry, prompts, scratch / entry.name)
             speeds[entry] = requests / times.drawing_s
-            findings.say(f"{entry.name}: {speeds[entry]:.2f} images/s")
+            findings.say(f"{entry.name}: {speeds[entry]:.2f} images/s, {times.foreign_share:.0%} taken by others")
     rows: list[Row] = [
         {"system": entry.system, "setting": entry.setting, "images/s": speeds[entry]}
         for entry in sorted(speeds, key=lambda entry: (entry.system, -speeds[entry]))
@@ -60,4 +60,4 @@ def _options(dtype: str, threads: int, batch_size: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    tune(64, Findings())
+    tune(48, Findings())
