@@ -133,8 +133,9 @@ def null_picture(number: int, side_px: int) -> bytes:
 
 
 def read_rows(settings: Settings) -> list[dict[str, Any]]:
-    """Return the requests of the settings' prompt file."""
-    rows: list[dict[str, Any]] = pq.read_table(settings["prompts"]).to_pylist()
+    """Return the requests of the settings' prompt file, or its first ones where a `portion` is named."""
+    table = pq.read_table(settings["prompts"])
+    rows: list[dict[str, Any]] = table.slice(0, round(table.num_rows * settings.get("portion", 1.0))).to_pylist()
     return rows
 
 
