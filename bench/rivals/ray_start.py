@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 
 from bench.machine import cores
 
@@ -23,6 +24,7 @@ def start_ray(scratch: str) -> None:
     import ray
     import ray.data
 
+    os.environ["RAY_worker_niceness"] = "0"  # Ray's own is 15, which on a busy machine would tell of the neighbours
     ray.init(
         num_cpus=cores() + _SPARE_CORES,
         include_dashboard=False,
