@@ -60,4 +60,4 @@ def _options(dtype: str, threads: int, batch_size: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    tune(32, Findings())
+    tune(48, Findings())
