@@ -6,7 +6,8 @@ Knows nothing of how a worker measures; asks one that is there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
@@ -114,16 +115,20 @@ def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, shape: S
     here, on_host = profile_stores(run.job)
     given = run.job.batch_size
     wanted = (picture_revision(run.facts, run.job.engine), order.drawing, shape, warmth.hardware)
+    images = math.ceil(shapes(run.plan.todo)[shape] / fleet.largest)  # of one worker
     if given is not None:  # it is not remembered: a size that was given must not pass for the best one later
         recalled = recall_profile([here, on_host], *wanted)
         known = recalled.at(given) if recalled else None
         if known is not None or not run.job.has_terms:  # only a quote needs to know how fast a given size is
             return known
-        measured = _measure(fleet, order, _sample(run, shape), wanted, (given,))
+        measured = _measure(fleet, order, _sample(run, shape), wanted, _Ladder((given,), images))
         return measured.at(given) if measured else None
     profile = recall_profile([here], *wanted)
     if profile is None:
-        profile = recall_profile([on_host], *wanted) or _measure(fleet, order, _sample(run, shape), wanted, LADDER)
+        ladder = _Ladder(tuple(size for size in LADDER if size <= max(1, images)), images)
+        profile = recall_profile([on_host], *wanted)
+        if profile is None or profile.timings[-1].batch_size < ladder.sizes[-1]:  # a smaller job's needs no more
+            profile = _measure(fleet, order, _sample(run, shape), wanted, ladder)
         if profile is None:
             return None
         # The collection keeps its batch size from here on, and with it the lowest bits of its pictures.
@@ -133,19 +138,29 @@ def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, shape: S
     return profile
 
 
+@dataclass(frozen=True, slots=True)
+class _Ladder:
+    """Batch sizes worth measuring, and the pictures of one worker that they are for."""
+
+    sizes: tuple[int, ...]
+    images: int
+
+
 def _measure(
-    fleet: Fleet, order: PrintOrder, sample: Batch, wanted: tuple[str, str, Shape, str], sizes: Sequence[int]
+    fleet: Fleet, order: PrintOrder, sample: Batch, wanted: tuple[str, str, Shape, str], ladder: _Ladder
 ) -> Profile | None:
-    steps, timings = _measured(fleet.open(), order, sample, sizes)
+    steps, timings = _measured(fleet.open(), order, sample, ladder)
     if not timings:
         return None
     revision, drawing, (width_px, height_px), hardware = wanted
     return Profile(revision, drawing, width_px, height_px, steps, tuple(timings), timings[0].batch_size, hardware)
 
 
-def _measured(client: Client, order: PrintOrder, sample: Batch, sizes: Sequence[int]) -> tuple[int, list[Timing]]:
+def _measured(client: Client, order: PrintOrder, sample: Batch, ladder: _Ladder) -> tuple[int, list[Timing]]:
     try:
-        measured: tuple[int, list[Timing]] = client.submit(measure, order, sample, sizes, pure=False).result()
+        measured: tuple[int, list[Timing]] = client.submit(
+            measure, order, sample, ladder.sizes, ladder.images, pure=False
+        ).result()
     except PressrunError:
         raise
     except Exception:  # one picture size that fails must not stop the others; its pictures will say why

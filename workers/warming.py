@@ -5,6 +5,7 @@ Knows nothing of the other workers, nor of which size is chosen.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -24,8 +25,10 @@ from workers.warm_embedder import warm_embedder
 
 _TRIAL_STEPS = 4
 _TRIAL_PROMPT = "a picture"
-_MOST_REPEATS = 5
-_REPEATING_S = 1.0
+_MOST_REPEATS = 3
+_REPEATING_S = 0.3
+_MEASURING_SHARE = 0.05  # of the drawing that it is for
+_LEAST_MEASURING_S = 3.0
 _LONGEST_TRIAL_S = 20.0  # a size that takes longer ends the ladder: its larger neighbours would take minutes
 
 
@@ -70,7 +73,9 @@ def warm_worker(order: PrintOrder, sample: Batch) -> Warmth:
     return Warmth(worker_name(), load_s, hardware_name(provenance), provenance)
 
 
-def measure(order: PrintOrder, sample: Batch, sizes: Sequence[int] = LADDER) -> tuple[int, list[Timing]]:
+def measure(
+    order: PrintOrder, sample: Batch, sizes: Sequence[int] = LADDER, images: int | None = None
+) -> tuple[int, list[Timing]]:
     """Time the renderer at growing batch sizes, until memory or patience ends.
 
     Parameters
@@ -81,6 +86,9 @@ def measure(order: PrintOrder, sample: Batch, sizes: Sequence[int] = LADDER) -> 
         A batch of the picture size in question.
     sizes : sequence of int
         Batch sizes, ascending.
+    images : int or None
+        Pictures that one worker will draw at the chosen size, which measuring may cost a twentieth of; None for any
+        number.
 
     Returns
     -------
@@ -90,6 +98,7 @@ def measure(order: PrintOrder, sample: Batch, sizes: Sequence[int] = LADDER) -> 
         One a size; none when not even the first fits into memory.
     """
     timings: list[Timing] = []
+    began = time.perf_counter()
     with working_for(order.run_id), _warm_renderer(order) as renderer:
         for size in sizes:
             try:
@@ -97,9 +106,18 @@ def measure(order: PrintOrder, sample: Batch, sizes: Sequence[int] = LADDER) -> 
             except OutOfMemory:
                 break
             timings.append(Timing(size, spent_s / size, unchanging_s / size))
-            if spent_s > _LONGEST_TRIAL_S:
+            measuring_s = time.perf_counter() - began
+            if spent_s > _LONGEST_TRIAL_S or measuring_s > _worth_s(sample, timings, images):
                 break
     return _trial_steps(sample), timings
+
+
+def _worth_s(sample: Batch, timings: Sequence[Timing], images: int | None) -> float:
+    """Return the seconds that measuring may take: a share of the drawing at the best size so far."""
+    if images is None:
+        return math.inf
+    step_s = min(timing.image_s for timing in timings) / _trial_steps(sample)
+    return max(_LEAST_MEASURING_S, _MEASURING_SHARE * images * step_s * int(str(sample.shared("steps"))))
 
 
 def hardware_name(provenance: dict[str, str | int]) -> str:
