@@ -94,7 +94,7 @@ def draw_contact_sheet(tiles: Sequence[Tile], title: str, subtitle: str = "") ->
         row, column = divmod(number, columns)
         _draw_tile(sheet, draw, tile, _MARGIN_PX + column * _CELL_PX, _MARGIN_PX + _TITLE_PX + row * _ROW_PX)
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
+    sheet.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 

@@ -131,3 +131,8 @@ def test_a_scheduler_without_workers_is_refused() -> None:
             JoinedFleet(cluster.scheduler_address, connect_timeout_s=1).open()
         with Client(cluster) as client:
             assert client.scheduler_info()["workers"] == {}
+
+
+def test_workers_keep_the_memory_that_a_model_asks_for_again_and_again(fleet: LocalFleet) -> None:
+    kept = fleet.open().run(lambda: (os.environ["MALLOC_TRIM_THRESHOLD_"], os.environ["MALLOC_MMAP_THRESHOLD_"]))
+    assert set(kept.values()) == {(str(2**30), str(2**25))}
