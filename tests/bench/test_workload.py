@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.workload import Mix, draw_requests, plain, realistic, write_requests
+from pressrun.image_ids import ImageIds
 from pressrun.location import Location
 from pressrun.plan import name_images, plan_requests
 from pressrun.prompts.file import read_requests
@@ -17,11 +18,10 @@ _LIMITS = ModelLimits(width_px=64, height_px=64, size_multiple_px=8)
 
 
 def planned(mix: Mix, folder: Path):
-    import pyarrow as pa
 
     prompts = write_requests(mix, folder / "prompts.parquet")
     requests = read_requests(Location(str(prompts)), RequestDefaults(), _LIMITS)
-    return plan_requests(name_images(requests, "revision"), pa.chunked_array([], pa.string()))
+    return plan_requests(name_images(requests, "revision"), ImageIds())
 
 
 def test_repeats_are_exactly_the_pictures_that_a_plan_collapses(tmp_path):
