@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,22 +14,6 @@ from pressrun.storage import Store
 from pressrun.writer_claim import WriterClaim, drop_claim
 from tests.pressrun.claiming import Clock, holder
 from tests.pressrun.small_collection import DyingStore, Killed, claim_of, snapshot
-from tests.s3_server import S3Server
-
-
-@pytest.fixture(params=["folder", "memory", "bucket"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    if request.param == "folder":
-        return Location(str(tmp_path / "out"))
-    if request.param == "memory":
-        return Location(f"memory://{uuid.uuid4().hex}")
-    server: S3Server = request.getfixturevalue("s3_server")
-    return Location(f"{server.make_bucket()}/out", server.storage_options)
-
-
-@pytest.fixture
-def store(location: Location) -> Store:
-    return Store(location)
 
 
 def race(location: Location, claims: Callable[..., WriterClaim], racers: int, store_kind: Callable[..., Store]) -> str:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import traceback
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,21 +19,6 @@ from tests.pressrun.small_collection import claim_of, snapshot
 from tests.s3_server import S3Server
 
 IDENTITY = Identity("e" * 32, 8)
-
-
-@pytest.fixture(params=["folder", "memory", "bucket"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    if request.param == "folder":
-        return Location(str(tmp_path / "out"))
-    if request.param == "memory":
-        return Location(f"memory://{uuid.uuid4().hex}")
-    server: S3Server = request.getfixturevalue("s3_server")
-    return Location(f"{server.make_bucket()}/out", server.storage_options)
-
-
-@pytest.fixture
-def store(location: Location) -> Store:
-    return Store(location)
 
 
 def test_a_new_collection_keeps_what_it_was_made_with(store: Store) -> None:

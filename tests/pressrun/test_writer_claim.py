@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from pressrun.storage import Store
 from pressrun.writer_claim import WriterClaim, drop_claim
 from tests.pressrun.claiming import Clock, holder
 from tests.pressrun.small_collection import DEAD_PID, claim_of, snapshot
-from tests.s3_server import S3Server
 
 HOLDER = """
 import sys
@@ -32,21 +30,6 @@ WriterClaim(Store(Location(sys.argv[1])), "killed").acquire()
 print("claimed", flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture(params=["folder", "memory", "bucket"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    if request.param == "folder":
-        return Location(str(tmp_path / "out"))
-    if request.param == "memory":
-        return Location(f"memory://{uuid.uuid4().hex}")
-    server: S3Server = request.getfixturevalue("s3_server")
-    return Location(f"{server.make_bucket()}/out", server.storage_options)
-
-
-@pytest.fixture
-def store(location: Location) -> Store:
-    return Store(location)
 
 
 def test_a_second_run_is_refused_while_the_first_is_alive(store: Store, claims: Callable[..., WriterClaim]) -> None:
