@@ -15,9 +15,6 @@ Offload = Literal["none", "model", "sequential"]
 Quantization = Literal["none", "int8", "fp8"]
 StepCache = Literal["none", "first-block", "faster", "attention-broadcast", "taylorseer"]
 
-# Each of these leaves the arithmetic as it is, up to the order of sums.
-_HARMLESS = ("channels_last", "vae_slicing", "offload")
-
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
@@ -56,11 +53,6 @@ class EngineOptions:
     def chosen(self) -> tuple[str, ...]:
         """The names of the options that differ from the plain engine."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name) != field.default)
-
-    @property
-    def changes_pixels(self) -> bool:
-        """Whether a chosen option does other arithmetic than the plain engine."""
-        return any(name not in _HARMLESS for name in self.chosen)
 
     @property
     def label(self) -> str:

@@ -6,17 +6,17 @@ Knows nothing of collections or of how pictures are drawn. A step is one of the 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, JpegImagePlugin
 
 from pressrun.errors import InvalidCollection
+from pressrun.picture_distance import Pixels, psnr_db
 
-Pixels = npt.NDArray[np.uint8]
 Provenance = Mapping[str, str | int]
 
 
@@ -54,12 +54,12 @@ class Likeness:
 def compare(stored: Pixels, drawn: Pixels) -> Likeness:
     """Compare two pictures of one shape, (H, W, 3) uint8."""
     apart = np.abs(stored.astype(np.int16) - drawn.astype(np.int16))
-    mean_square = float(np.mean(np.square(apart, dtype=np.int64)))
+    noise_db = psnr_db(stored, drawn)
     return Likeness(
         equal_share=float(np.mean(apart == 0)),
         max_steps=int(apart.max()),
         mean_steps=float(apart.mean()),
-        psnr_db=float(10 * np.log10(255**2 / mean_square)) if mean_square else None,
+        psnr_db=None if math.isinf(noise_db) else noise_db,
     )
 
 

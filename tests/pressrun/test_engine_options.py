@@ -13,7 +13,7 @@ from pressrun.picture_distance import psnr_db
 
 def test_the_plain_engine_has_nothing_chosen_and_no_label() -> None:
     plain = EngineOptions()
-    assert (plain.chosen, plain.label, plain.changes_pixels) == ((), "", False)
+    assert (plain.chosen, plain.label) == ((), "")
     assert drawing("bf16", plain) == "bf16"
 
 
@@ -22,8 +22,6 @@ def test_options_are_told_in_one_line_and_one_by_one() -> None:
     assert options.label == "compile, attention native, vae slicing"
     assert drawing("auto", options) == "auto, compile, attention native, vae slicing"
     assert options.only("attention") == EngineOptions(attention="native")
-    assert options.changes_pixels
-    assert not EngineOptions(channels_last=True, offload="model").changes_pixels
 
 
 def test_an_effect_names_speed_and_distance() -> None:
