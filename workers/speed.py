@@ -72,7 +72,9 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
         return Speed({}, None)
     client = fleet.open()
     warmth = _warm(run, client, order, _sample(run, next(iter(todo_shapes))))
-    found = {shape: _profile(run, fleet, order, warmth, shape) for shape in todo_shapes}
+    found = {
+        shape: _profile(run, fleet, order, warmth, _Wanted(shape, images)) for shape, images in todo_shapes.items()
+    }
     profiles = {shape: profile for shape, profile in found.items() if profile is not None}
     run.ledger.profiles = tuple(profiles.values())
     unmeasured = run.job.batch_size or 1
@@ -111,29 +113,35 @@ def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
     return warmths
 
 
-def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, shape: Shape) -> Profile | None:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A picture size, and how many pictures of it are to be drawn."""
+
+    shape: Shape
+    images: int
+
+
+def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, wanted: _Wanted) -> Profile | None:
     here, on_host = profile_stores(run.job)
+    key = (picture_revision(run.facts, run.job.engine), order.drawing, wanted.shape, warmth.hardware)
+    images = math.ceil(wanted.images / fleet.largest)  # of one worker
     given = run.job.batch_size
-    wanted = (picture_revision(run.facts, run.job.engine), order.drawing, shape, warmth.hardware)
-    images = math.ceil(shapes(run.plan.todo)[shape] / fleet.largest)  # of one worker
     if given is not None:  # it is not remembered: a size that was given must not pass for the best one later
-        recalled = recall_profile([here, on_host], *wanted)
+        recalled = recall_profile([here, on_host], *key)
         known = recalled.at(given) if recalled else None
         if known is not None or not run.job.has_terms:  # only a quote needs to know how fast a given size is
             return known
-        measured = _measure(fleet, order, _sample(run, shape), wanted, _Ladder((given,), images))
-        return measured.at(given) if measured else None
-    profile = recall_profile([here], *wanted)
+        return _measure(fleet, order, _sample(run, wanted.shape), key, _Ladder((given,), images))
+    profile = recall_profile([here], *key)
     if profile is None:
         ladder = _Ladder(tuple(size for size in LADDER if size <= max(1, images)), images)
-        profile = recall_profile([on_host], *wanted)
+        profile = recall_profile([on_host], *key)
         if profile is None or profile.timings[-1].batch_size < ladder.sizes[-1]:  # a smaller job's needs no more
-            profile = _measure(fleet, order, _sample(run, shape), wanted, ladder)
+            profile = _measure(fleet, order, _sample(run, wanted.shape), key, ladder)
         if profile is None:
             return None
         # The collection keeps its batch size from here on, and with it the lowest bits of its pictures.
-        size = choose_batch_size(profile.timings, shapes(run.plan.todo)[shape], fleet.largest)
-        profile = replace(profile, batch_size=size)
+        profile = replace(profile, batch_size=choose_batch_size(profile.timings, wanted.images, fleet.largest))
     remember_profile([here, on_host], profile)
     return profile
 
@@ -147,12 +155,12 @@ class _Ladder:
 
 
 def _measure(
-    fleet: Fleet, order: PrintOrder, sample: Batch, wanted: tuple[str, str, Shape, str], ladder: _Ladder
+    fleet: Fleet, order: PrintOrder, sample: Batch, key: tuple[str, str, Shape, str], ladder: _Ladder
 ) -> Profile | None:
     steps, timings = _measured(fleet.open(), order, sample, ladder)
     if not timings:
         return None
-    revision, drawing, (width_px, height_px), hardware = wanted
+    revision, drawing, (width_px, height_px), hardware = key
     return Profile(revision, drawing, width_px, height_px, steps, tuple(timings), timings[0].batch_size, hardware)
 
 
