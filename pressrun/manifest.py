@@ -124,14 +124,6 @@ def write_part(store: Store, rows: pa.Table) -> str:
     return name
 
 
-def held_ids(store: Store) -> pa.ChunkedArray:
-    """Return the ids of every image that a part or a receipt names; an id can stand twice."""
-    receipts = _read_receipts(store, ["image_id"])  # first: see `_read_receipts`
-    parts = [read_table(store, name, ["image_id"]) for name in part_names(store)]
-    chunks = [chunk for table in (*parts, *receipts) for chunk in table.column("image_id").chunks]
-    return pa.chunked_array(chunks, type=pa.string())
-
-
 def held_images(store: Store) -> ImageIds:
     """Return every image that a part or a receipt names, in 16 bytes an image."""
     held = ImageIds()

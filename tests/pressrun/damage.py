@@ -12,6 +12,7 @@ from pressrun.storage import TEMPORARY, Store
 from tests.pressrun.small_collection import (
     DIMENSION,
     EMBEDDER,
+    held_ids,
     ids,
     png,
     put_images,
@@ -22,7 +23,7 @@ IMAGES = 6
 
 
 def held(store: Store) -> set[str]:
-    return set(manifest.held_ids(store).to_pylist())
+    return set(held_ids(store))
 
 
 def lose_an_image(store: Store, rows: pa.Table) -> None:

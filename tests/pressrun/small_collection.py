@@ -152,3 +152,8 @@ class DyingStore(Store):
         for name in names:
             self._live()
             super().delete([name])
+
+
+def held_ids(store: Store) -> list[str]:
+    """Return the ids of the images that a collection holds."""
+    return [pair.tobytes().hex() for pair in manifest.held_images(store).numbers()]

@@ -9,7 +9,16 @@ import pytest
 from pressrun import layout, manifest
 from pressrun.location import Location
 from pressrun.storage import Store
-from tests.pressrun.small_collection import DyingStore, Killed, ids, make_requests, put_images, snapshot, stars
+from tests.pressrun.small_collection import (
+    DyingStore,
+    Killed,
+    held_ids,
+    ids,
+    make_requests,
+    put_images,
+    snapshot,
+    stars,
+)
 from tests.s3_server import S3Server
 
 
@@ -39,7 +48,7 @@ def committed(store: Store, count: int) -> pa.Table:
 def test_every_committed_image_is_read_once(store: Store) -> None:
     rows = committed(store, 6)
     assert Counter(ids(manifest.read_rows(store))) == Counter(ids(rows))
-    assert set(manifest.held_ids(store).to_pylist()) == set(ids(rows))
+    assert set(held_ids(store)) == set(ids(rows))
     found = manifest.read_rows(store).sort_by("row")
     assert found.equals(rows.sort_by("row"))
 
@@ -52,7 +61,7 @@ def test_columns_come_as_they_were_asked_for(store: Store) -> None:
 
 
 def test_an_empty_collection_holds_nothing(store: Store) -> None:
-    assert manifest.held_ids(store).to_pylist() == []
+    assert held_ids(store) == []
     assert manifest.read_rows(store).num_rows == manifest.find_rows(store, ["x"], ["prompt"]).num_rows == 0
     assert manifest.compact_leftovers(store) == 0
 
@@ -163,7 +172,7 @@ def test_a_reader_misses_nothing_while_a_run_compacts(tmp_path: Path, folder: st
         rows = committed(Store(location), 6)
         reader = CompactedMeanwhile(location, folder)
         found = (
-            lambda reader=reader: set(manifest.held_ids(reader).to_pylist()),
+            lambda reader=reader: set(held_ids(reader)),
             lambda reader=reader: set(ids(manifest.read_rows(reader))),
             lambda reader=reader, rows=rows: set(ids(manifest.find_rows(reader, ids(rows), ["image_id"]))),
         )[number]()

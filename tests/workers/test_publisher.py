@@ -15,7 +15,7 @@ from pressrun import layout, manifest
 from pressrun.location import Location
 from pressrun.picture_file import FormatName, PictureFormat
 from pressrun.storage import Store
-from tests.pressrun.small_collection import REVISION, ids, make_requests, snapshot
+from tests.pressrun.small_collection import REVISION, held_ids, ids, make_requests, snapshot
 from workers.engines.renderer import Pixels
 from workers.publisher import Imprint, publish
 from workers.rescue import Rendered
@@ -74,7 +74,7 @@ def test_pictures_are_written_in_the_format_asked_for(store: Store, name: Format
 
 def test_nothing_is_committed_yet(store: Store) -> None:
     publish(store, piece_of("a"), IMPRINT, 0.1, None)
-    assert manifest.held_ids(store).to_pylist() == []
+    assert held_ids(store) == []
 
 
 def test_each_row_has_the_embedding_of_its_own_picture(store: Store) -> None:
