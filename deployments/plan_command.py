@@ -11,10 +11,11 @@ from rich.text import Text
 from deployments.console import ExitCode, out, show_error
 from deployments.generate_command import GenerateOptions, Json, parameters_of
 from deployments.prefect_environment import prepare_prefect
+from pressrun.batch_sizes import BatchSizes, Shape
 from pressrun.engine_options import drawing
 from pressrun.errors import QuoteRefused
 from pressrun.job import Job
-from pressrun.plan import Plan, Shape, count_batches, shapes
+from pressrun.plan import Plan, count_batches, shapes
 from pressrun.profile import Profile, profile_stores, recall_profiles
 from pressrun.quote import Crew, Quote, Terms, make_quote
 from pressrun.quote_wording import refusal, rows
@@ -66,11 +67,16 @@ def _profiles(draft: Draft) -> dict[Shape, Profile]:
 
 
 def _quote(job: Job, drafted: Plan, profiles: dict[Shape, Profile], largest: int) -> Quote | None:
-    work = workload(drafted.todo, profiles, job.shard_images)
+    most = {shape: profile.batch_size for shape, profile in profiles.items()}
+    work = workload(drafted.todo, profiles, _sizes(job, drafted, most))
     if work is None or not work.batches:
         return None
     crew = Crew(largest, largest, price_per_worker_hour=job.price_per_worker_hour)
     return make_quote(work, crew, Terms(job.workers, job.deadline_s, job.budget))
+
+
+def _sizes(job: Job, drafted: Plan, most: dict[Shape, int]) -> BatchSizes:
+    return BatchSizes(most, {} if job.keeps_batch_size else drafted.asked)
 
 
 def _is_possible(quote: Quote | None) -> bool:
@@ -90,7 +96,9 @@ def _record(draft: Draft, drafted: Plan, profiles: dict[Shape, Profile]) -> dict
         "held": drafted.held,
         "to_render": drafted.todo.num_rows,
         "sizes": ", ".join(f"{count} of {width} x {height} px" for (width, height), count in wanted.items()) or "none",
-        "batches": count_batches(drafted.todo, sizes) if len(sizes) == len(wanted) else None,
+        "batches": count_batches(drafted.todo, _sizes(draft.job, drafted, sizes))
+        if len(sizes) == len(wanted)
+        else None,
         "measured_on": ", ".join(sorted({profiles[shape].hardware for shape in wanted if shape in profiles})) or None,
     }
 

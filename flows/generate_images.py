@@ -59,7 +59,7 @@ def generate_images(job: GenerateParameters) -> RunSummary:
     try:
         order = check_quality(run, fleet, provision_cache(run, fleet))
         speed = warm_model(run, fleet, order)
-        scale_out(run, fleet, speed)
+        scale_out(run, fleet, order, speed)
         generate_batches(run, fleet, order, speed)
         index_outputs(run, fleet, order)
     except RunCancelled as error:

@@ -113,12 +113,17 @@ class Choice:
     ----------
     rows : ndarray of bool
         (N,), True where an id stands for the first time and is not held.
-    distinct : int
-        Different ids asked for.
+    firsts : ndarray of bool
+        (N,), True where an id stands for the first time, held or not.
     """
 
     rows: npt.NDArray[np.bool_]
-    distinct: int
+    firsts: npt.NDArray[np.bool_]
+
+    @property
+    def distinct(self) -> int:
+        """Different ids asked for."""
+        return int(np.count_nonzero(self.firsts))
 
 
 def first_not_held(asked: ImageIds, held: ImageIds) -> Choice:
@@ -127,19 +132,18 @@ def first_not_held(asked: ImageIds, held: ImageIds) -> Choice:
     Ids are hashes, so any bits of them part them evenly; one share at a time is sorted, which bounds the memory.
     """
     ours, theirs = asked.numbers(), held.numbers()
-    rows = np.zeros(len(ours), np.bool_)
-    distinct = 0
+    rows, firsts = np.zeros(len(ours), np.bool_), np.zeros(len(ours), np.bool_)
     shares = 1 + (len(ours) + len(theirs)) // _SORTED_AT_ONCE
     for share in range(shares):
         at = np.flatnonzero(ours[:, 0] % np.uint64(shares) == share)
-        chosen, found = _choose(ours[at], theirs[theirs[:, 0] % np.uint64(shares) == share])
+        chosen, first = _choose(ours[at], theirs[theirs[:, 0] % np.uint64(shares) == share])
         rows[at[chosen]] = True
-        distinct += found
-    return Choice(rows, distinct)
+        firsts[at[first]] = True
+    return Choice(rows, firsts)
 
 
-def _choose(asked: Numbers, held: Numbers) -> tuple[npt.NDArray[np.int64], int]:
-    """Return which of the asked are first and not held, and how many of them differ."""
+def _choose(asked: Numbers, held: Numbers) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return which of the asked are first and not held, and which are first."""
     both = np.concatenate([held, asked])
     order = np.lexsort((both[:, 1], both[:, 0]))  # stable: held ones before asked ones, then as they were asked for
     in_order = both[order]
@@ -147,4 +151,5 @@ def _choose(asked: Numbers, held: Numbers) -> tuple[npt.NDArray[np.int64], int]:
     starts[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
     is_asked = order >= len(held)
     asked_runs = np.cumsum(starts)[is_asked]
-    return order[starts & is_asked] - len(held), int(np.count_nonzero(np.diff(asked_runs, prepend=0)))
+    firsts = order[is_asked][np.diff(asked_runs, prepend=0) != 0]
+    return order[starts & is_asked] - len(held), firsts - len(held)

@@ -85,3 +85,8 @@ class Job:
     def has_terms(self) -> bool:
         """Whether there is a deadline or a budget, so that the job runs only on a quote that meets it."""
         return self.deadline_s is not None or self.budget is not None
+
+    @property
+    def keeps_batch_size(self) -> bool:
+        """Whether every batch has the full size: it was given, or each size would be compiled anew."""
+        return self.batch_size is not None or self.options.compile

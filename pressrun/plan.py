@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pressrun.batch import BUCKET_FIELDS, Batch
+from pressrun.batch import Batch
+from pressrun.batch_sizes import BatchSizes, Bucket, Shape, bucket_at, bucket_ends, count_buckets
 from pressrun.bucket_order import in_bucket_order
 from pressrun.image_ids import ImageIds, first_not_held, ids_of
 from pressrun.request import PIXEL_FIELDS, image_id
-
-Shape = tuple[int, int]  # width_px, height_px
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,15 @@ class Plan:
         Requests that ask for a picture another request of the job asks for too.
     held : int
         Distinct pictures that the collection holds already.
+    asked : mapping
+        Distinct pictures by bucket, held ones included.
     """
 
     requests: pa.Table
     todo: pa.Table
     duplicates: int
     held: int
+    asked: Mapping[Bucket, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def plan_requests(requests: pa.Table, held: ImageIds) -> Plan:
     """
     choice = first_not_held(ids_of(requests), held)
     todo = in_bucket_order(requests, choice.rows)
-    return Plan(requests, todo, requests.num_rows - choice.distinct, choice.distinct - todo.num_rows)
+    duplicates, held_images = requests.num_rows - choice.distinct, choice.distinct - todo.num_rows
+    return Plan(requests, todo, duplicates, held_images, count_buckets(requests, choice.firsts))
 
 
 def shapes(todo: pa.Table) -> dict[Shape, int]:
@@ -93,38 +95,46 @@ def shapes(todo: pa.Table) -> dict[Shape, int]:
     return dict(sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def cut_shards(rows: int, shard_images: int) -> list[Shard]:
-    """Cut a todo table of `rows` rows into shards of `shard_images`, the last one shorter."""
-    starts = range(0, rows, shard_images)
-    return [Shard(number, start, min(start + shard_images, rows)) for number, start in enumerate(starts)]
+def cut_shards(requests: pa.Table, shard_images: int, sizes: BatchSizes) -> Iterator[Shard]:
+    """Yield the shards of an ordered table, each of the first whole batches that make up `shard_images`."""
+    number = start = 0
+    for stop, _ in _cuts(requests, sizes):
+        if stop - start >= shard_images:
+            yield Shard(number, start, stop)
+            number, start = number + 1, stop
+    if start < requests.num_rows:
+        yield Shard(number, start, requests.num_rows)
 
 
-def cut_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> Iterator[Batch]:
+def cut_batches(requests: pa.Table, sizes: BatchSizes) -> Iterator[Batch]:
     """Yield the batches of an ordered table, each within one bucket.
 
     Parameters
     ----------
     requests : pyarrow.Table
         Rows in which every bucket is contiguous.
-    sizes : mapping
-        Batch size, 1 or more, for every picture size that occurs.
+    sizes : BatchSizes
+        For every bucket that occurs.
     """
     start = 0
-    for stop in _bucket_ends(requests):
-        size = _batch_size(requests, start, sizes)
-        for first in range(start, stop, size):
-            rows = requests.slice(first, min(size, stop - first))
-            yield Batch(batch_name(rows, size), rows, size)
+    for stop, size in _cuts(requests, sizes):
+        rows = requests.slice(start, stop - start)
+        yield Batch(batch_name(rows, size), rows, size)
         start = stop
 
 
-def count_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> int:
+def count_batches(requests: pa.Table, sizes: BatchSizes) -> int:
     """Return how many batches `cut_batches` would yield."""
-    count = start = 0
-    for stop in _bucket_ends(requests):
-        count += -(-(stop - start) // _batch_size(requests, start, sizes))
+    return sum(1 for _ in _cuts(requests, sizes))
+
+
+def _cuts(requests: pa.Table, sizes: BatchSizes) -> Iterator[tuple[int, int]]:
+    """Yield the row after each batch's last one, and the batch's size."""
+    start = 0
+    for stop in bucket_ends(requests):
+        size = sizes.of(bucket_at(requests, start))
+        yield from ((min(first + size, stop), size) for first in range(start, stop, size))
         start = stop
-    return count
 
 
 def batch_name(rows: pa.Table, size: int) -> str:
@@ -133,25 +143,3 @@ def batch_name(rows: pa.Table, size: int) -> str:
     for name in rows.column("image_id").to_pylist():
         digest.update(name.encode())
     return digest.hexdigest()
-
-
-def _batch_size(requests: pa.Table, row: int, sizes: Mapping[Shape, int]) -> int:
-    width, height = (requests.column(name)[row].as_py() for name in ("width_px", "height_px"))
-    return sizes[width, height]
-
-
-def _bucket_ends(requests: pa.Table) -> Iterator[int]:
-    """Yield the row after each bucket's last one."""
-    start, last = 0, None
-    for rows in requests.select(list(BUCKET_FIELDS)).to_batches():
-        if rows.num_rows == 0:
-            continue
-        if last is not None and not last.equals(rows.slice(0, 1)):
-            yield start
-        changed = pa.repeat(False, rows.num_rows - 1)
-        for column in rows.columns:
-            changed = pc.or_(changed, pc.not_equal(column.slice(1), column.slice(0, rows.num_rows - 1)))
-        yield from (start + end + 1 for end in pc.indices_nonzero(changed).to_pylist())
-        start, last = start + rows.num_rows, rows.slice(rows.num_rows - 1)
-    if start:
-        yield start

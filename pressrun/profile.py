@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 
 from pressrun import layout
+from pressrun.batch_sizes import Shape
 from pressrun.job import Job
 from pressrun.location import Location
-from pressrun.plan import Shape
 from pressrun.storage import Store
 
-LADDER = (1, 2, 4, 8, 16, 32)
+LADDER = (1, 4, 16, 32)  # what lies between is close to what its neighbours say, so that few need to be timed
 # What a smaller batch may cost: it needs less memory, and the tail of a run is shorter.
 _WORTH_A_SMALLER_BATCH = 1.03
 
@@ -83,16 +84,34 @@ class Profile:
 
     def image_s(self, steps: int) -> float:
         """Return the expected seconds a picture at the chosen size, for another number of steps."""
-        chosen = next((t for t in self.timings if t.batch_size == self.batch_size), None)
-        if chosen is None:
-            return 0.0
-        return chosen.fixed_s + (chosen.image_s - chosen.fixed_s) * steps / self.steps
+        return self.batch_s(self.batch_size, steps) / self.batch_size
+
+    def batch_s(self, batch_size: int, steps: int) -> float:
+        """Return the expected seconds of a whole batch of some size, for another number of steps."""
+        at_size = timing_at(self.timings, batch_size)
+        return batch_size * (at_size.fixed_s + (at_size.image_s - at_size.fixed_s) * steps / self.steps)
 
     def at(self, batch_size: int) -> Profile | None:
-        """Return the same measurements with another size chosen; None when that size was not measured."""
-        if all(timing.batch_size != batch_size for timing in self.timings):
+        """Return the same measurements with another size chosen; None when it lies beyond what was measured."""
+        if not self.timings[0].batch_size <= batch_size <= self.timings[-1].batch_size:
             return None
         return replace(self, batch_size=batch_size)
+
+    def scaled(self, shape: Shape) -> Profile | None:
+        """Return what these measurements say of another picture size: time and memory go with the pixels.
+
+        None when not even one picture of that size is as small as the largest batch that was measured.
+        """
+        pixels = shape[0] * shape[1] / (self.width_px * self.height_px)
+        sizes = sorted({int(timing.batch_size / pixels) for timing in self.timings} - {0})
+        if not sizes:
+            return None
+        alike = [timing_at(self.timings, max(1.0, size * pixels)) for size in sizes]
+        timings = tuple(
+            Timing(size, timing.image_s * pixels, timing.fixed_s * pixels)
+            for size, timing in zip(sizes, alike, strict=True)
+        )
+        return replace(self, width_px=shape[0], height_px=shape[1], timings=timings, batch_size=sizes[0])
 
 
 def fixed_s(short: tuple[int, float], long: tuple[int, float]) -> float:
@@ -112,10 +131,31 @@ def fixed_s(short: tuple[int, float], long: tuple[int, float]) -> float:
     return max(0.0, min(few_s - (many_s - few_s) * few / (many - few), few_s, many_s))
 
 
+def ladder(images: int) -> tuple[int, ...]:
+    """Return the batch sizes worth timing for so many pictures of one worker."""
+    most = max(1, min(images, LADDER[-1]))
+    return (*(size for size in LADDER if size < most), most)
+
+
+def timing_at(timings: Sequence[Timing], batch_size: float) -> Timing:
+    """Return the expected timing at any batch size: between two measured ones a batch's seconds grow evenly.
+
+    Beyond the largest one a picture takes as long as in it, below the smallest likewise.
+    """
+    sizes = [timing.batch_size for timing in timings]
+    at = min(max(batch_size, sizes[0]), sizes[-1])
+    image_s, fixed_s = (
+        float(np.interp(at, sizes, [timing.batch_size * spent_s(timing) for timing in timings])) / at
+        for spent_s in (attrgetter("image_s"), attrgetter("fixed_s"))
+    )
+    return Timing(int(batch_size), image_s, fixed_s)
+
+
 def choose_batch_size(timings: Sequence[Timing], images: int, workers: int) -> int:
     """Return the batch size at the knee: the smallest within 3% of the one that is done first.
 
-    Batches are computed whole and workers wait for the last of them, so few images want smaller batches than many.
+    Batches are computed whole and workers wait for the last of them, so few images want smaller batches than many, and
+    sizes that divide them evenly.
 
     Parameters
     ----------
@@ -127,12 +167,13 @@ def choose_batch_size(timings: Sequence[Timing], images: int, workers: int) -> i
         Workers that share them.
     """
 
-    def wall_s(timing: Timing) -> float:
-        batches = math.ceil(images / timing.batch_size)
-        return math.ceil(batches / workers) * timing.batch_size * timing.image_s
+    def wall_s(size: int) -> float:
+        rounds = math.ceil(math.ceil(images / size) / workers)
+        return rounds * size * timing_at(timings, size).image_s
 
-    first_done_s = min(map(wall_s, timings))
-    return next(timing.batch_size for timing in timings if wall_s(timing) <= _WORTH_A_SMALLER_BATCH * first_done_s)
+    done_s = {size: wall_s(size) for size in range(timings[0].batch_size, timings[-1].batch_size + 1)}
+    first_done_s = min(done_s.values())
+    return next(size for size, spent_s in done_s.items() if spent_s <= _WORTH_A_SMALLER_BATCH * first_done_s)
 
 
 def profile_stores(job: Job) -> tuple[Store, Store]:
@@ -164,18 +205,6 @@ def remember_profile(stores: Sequence[Store], profile: Profile) -> None:
     key = _key(profile.model_revision, profile.dtype, profile.shape, profile.hardware)
     for store in stores:
         store.write(layout.profile(key), json.dumps(asdict(profile), indent=2).encode())
-
-
-def mean_image_s(todo: pa.Table, profiles: Mapping[Shape, Profile]) -> float | None:
-    """Return the expected worker-seconds a picture over a plan's mix; None when a picture size has no profile."""
-    groups = todo.group_by(["width_px", "height_px", "steps"]).aggregate([("image_id", "count")]).to_pylist()
-    if not groups or any((group["width_px"], group["height_px"]) not in profiles for group in groups):
-        return None
-    spent_s = [
-        group["image_id_count"] * profiles[group["width_px"], group["height_px"]].image_s(group["steps"])
-        for group in groups
-    ]
-    return float(sum(spent_s)) / int(todo.num_rows)
 
 
 def _key(model_revision: str, dtype: str, shape: Shape, hardware: str) -> str:

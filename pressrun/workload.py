@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pressrun.batch import BUCKET_FIELDS
-from pressrun.plan import Shape
+from pressrun.batch_sizes import BatchSizes, Shape, count_buckets, shape_of
 from pressrun.profile import Profile
+
+_STEPS = BUCKET_FIELDS.index("steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Workload:
         return min(in_rounds_s, longest_s + (self.drawing_s - longest_s) / workers)
 
 
-def workload(todo: pa.Table, profiles: Mapping[Shape, Profile], shard_images: int) -> Workload | None:
+def workload(todo: pa.Table, profiles: Mapping[Shape, Profile], sizes: BatchSizes) -> Workload | None:
     """Return what a plan's table amounts to; None when the speed of a picture size is not known.
 
     Parameters
@@ -89,24 +91,16 @@ def workload(todo: pa.Table, profiles: Mapping[Shape, Profile], shard_images: in
     todo : pyarrow.Table
         Requests to render.
     profiles : mapping
-        Measurements by picture size, each with the batch size that will be used.
-    shard_images : int
-        Images of one shard: no batch reaches over a shard's end.
+        Measurements by picture size.
+    sizes : BatchSizes
+        The batch sizes that will be used.
     """
-    buckets = todo.group_by(list(BUCKET_FIELDS)).aggregate([("image_id", "count")]).to_pylist()
-    batches: Counter[float] = (
-        Counter()
-    )  # by the seconds that one takes: batches alike in that need no round of their own
-    for bucket in buckets:
-        profile = profiles.get((bucket["width_px"], bucket["height_px"]))
+    batches: Counter[float] = Counter()  # by the seconds one takes: batches alike in that need no round of their own
+    for bucket, images in count_buckets(todo).items():
+        profile = profiles.get(shape_of(bucket))
         if profile is None:
             return None
-        batch_s = profile.batch_size * profile.image_s(bucket["steps"])  # a short batch is padded
-        batches[batch_s] += _batches(bucket["image_id_count"], profile.batch_size, shard_images)
+        size = sizes.of(bucket)
+        batches[profile.batch_s(size, int(str(bucket[_STEPS])))] += math.ceil(images / size)  # a short one is padded
     loads = tuple(Load(count, batch_s) for batch_s, count in batches.items())
     return Workload(int(todo.num_rows), loads)
-
-
-def _batches(images: int, batch_size: int, shard_images: int) -> int:
-    shards, rest = divmod(images, shard_images)
-    return shards * math.ceil(shard_images / batch_size) + math.ceil(rest / batch_size)

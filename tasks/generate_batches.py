@@ -45,7 +45,7 @@ def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
 def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) -> Counts:
     """Generate all shards and return what became of the images."""
     with stage(run, "generate batches", "drawing"):
-        shards = cut_shards(run.plan.todo.num_rows, run.job.shard_images)
+        shards = list(cut_shards(run.plan.todo, run.job.shard_images, speed.batch_sizes))
         run.ledger.start_generating()
         if shards:
             _generate_all(run, shards, speed, open_window(fleet, order, run.ledger.workers))

@@ -12,6 +12,7 @@ from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from tasks.stage import stage
 from workers.fleet import Fleet
+from workers.order import PrintOrder
 from workers.quoting import quote_run
 from workers.scaling import scale
 from workers.speed import Speed
@@ -26,11 +27,11 @@ from workers.speed import Speed
     timeout_seconds=3600,
     cache_policy=NO_CACHE,
 )
-def scale_out(run: Run, fleet: Fleet, speed: Speed) -> int:
+def scale_out(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) -> int:
     """Quote the job, refuse it if its terms cannot be met, and bring the fleet to its working size."""
     with stage(run, "scale out", "quoting the job, starting the other workers"):
-        quote = quote_run(run, fleet)
+        quote = quote_run(run, fleet, speed)
         show_quote(quote)
-        workers = scale(run, fleet, speed, quote)
+        workers = scale(run, fleet, order, speed, quote)
     log_line(f"{workers} workers")
     return workers

@@ -28,6 +28,6 @@ def warm_model(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     """Warm the workers and settle the batch sizes."""
     with stage(run, "warm model", "loading the model, measuring batch sizes"):
         speed = warm_fleet(run, fleet, order)
-    sizes = ", ".join(f"{size} at {width} x {height} px" for (width, height), size in speed.batch_sizes.items())
+    sizes = ", ".join(f"{size} at {width} x {height} px" for (width, height), size in speed.batch_sizes.most.items())
     log_line(f"batch size {sizes or 'not needed'}")
     return speed

@@ -11,6 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pressrun import manifest
+from pressrun.batch_sizes import BatchSizes
 from pressrun.location import Location
 from pressrun.plan import Shard
 from pressrun.run import open_run
@@ -28,7 +29,9 @@ def draw(fleet: Fleet, out: Path, prompts: list[str], batch_size: int = 4, **cha
     run = open_run(runs.job(out, prompts, **changes).job(), "run-1")
     try:
         window = Window(fleet.open(), provision(run, fleet), in_flight=6)
-        assert generate(run, Shard(0, 0, len(prompts)), Speed({(64, 64): batch_size}, None), window) == len(prompts)
+        assert generate(run, Shard(0, 0, len(prompts)), Speed(BatchSizes({(64, 64): batch_size})), window) == len(
+            prompts
+        )
     finally:
         run.close()
     return out

@@ -45,6 +45,10 @@ class Fleet(Protocol):
         """Start or join the workers, at the smallest size, and return a client; an open fleet returns its client."""
         ...
 
+    def begin_scaling(self, workers: int) -> None:
+        """Begin to bring the fleet to that many workers; they join when they are there."""
+        ...
+
     def scale(self, workers: int) -> int:
         """Bring the fleet to that many workers, and return how many there are."""
         ...
@@ -93,6 +97,11 @@ class LocalFleet:
             self._client = Client(self._cluster)
             _await_workers(self._client, 1)
         return self._client
+
+    def begin_scaling(self, workers: int) -> None:
+        """Begin to start workers, up to `workers` of them and at most `largest`."""
+        if self._cluster is not None:
+            self._cluster.scale(max(1, min(workers, self.largest)))
 
     def scale(self, workers: int) -> int:
         """Bring the fleet to `workers` processes, at most `largest`; those that do not come in time are done without.
@@ -207,6 +216,9 @@ class JoinedFleet:
                 "check the address, and that the scheduler runs and has workers."
             ) from error
         return self._client
+
+    def begin_scaling(self, workers: int) -> None:
+        """Do nothing: a joined fleet is not scaled."""
 
     def scale(self, workers: int) -> int:
         """Return how many workers there are; `workers` is only a wish here."""

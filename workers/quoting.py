@@ -10,11 +10,12 @@ from pressrun.quote import Crew, Quote, Terms, make_quote
 from pressrun.run import Run
 from pressrun.workload import workload
 from workers.fleet import Fleet
+from workers.speed import Speed
 
 QUOTE = "quote.json"
 
 
-def quote_run(run: Run, fleet: Fleet) -> Quote | None:
+def quote_run(run: Run, fleet: Fleet, speed: Speed) -> Quote | None:
     """Quote a run whose speed was measured, and write the quote beside its plan.
 
     Parameters
@@ -23,6 +24,8 @@ def quote_run(run: Run, fleet: Fleet) -> Quote | None:
         The run, its model warm.
     fleet : Fleet
         Its open workers.
+    speed : Speed
+        What was measured.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def quote_run(run: Run, fleet: Fleet) -> Quote | None:
     if run.is_idle:
         return None
     job, ledger = run.job, run.ledger
-    work = workload(run.plan.todo, {profile.shape: profile for profile in ledger.profiles}, job.shard_images)
+    work = workload(run.plan.todo, {profile.shape: profile for profile in ledger.profiles}, speed.batch_sizes)
     if work is None:
         if job.has_terms:
             raise QuoteRefused(_unmeasured(run))

@@ -1,4 +1,4 @@
-"""How many workers a run gets.
+"""How many workers a run gets; each is warm before it is given work.
 
 Knows nothing of how workers start; the fleet does that.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from pressrun.errors import QuoteRefused
 from pressrun.forecast import useful_workers
-from pressrun.plan import count_batches
+from pressrun.plan import count_batches, shapes
 from pressrun.quote import Quote
 from pressrun.quote_wording import refusal
 from pressrun.run import Run
 from workers.fleet import Fleet
-from workers.speed import Speed
+from workers.order import PrintOrder
+from workers.speed import Speed, sample_of, warm_up
 
 
-def scale(run: Run, fleet: Fleet, speed: Speed, quote: Quote | None) -> int:
-    """Bring the fleet to its working size, and return how many workers there are.
+def scale(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed, quote: Quote | None) -> int:
+    """Bring the fleet to its working size, every worker warm, and return how many there are.
 
     Parameters
     ----------
@@ -24,6 +25,8 @@ def scale(run: Run, fleet: Fleet, speed: Speed, quote: Quote | None) -> int:
         The run; nothing is started when it has nothing to do.
     fleet : Fleet
         Its open workers.
+    order : PrintOrder
+        The standing instructions.
     speed : Speed
         Batch sizes, from which the number of batches follows.
     quote : Quote or None
@@ -34,13 +37,14 @@ def scale(run: Run, fleet: Fleet, speed: Speed, quote: Quote | None) -> int:
     QuoteRefused
         When the quote has no choice, before anything is started.
     StageFailed
-        When no worker starts.
+        When no worker starts, or one of them cannot draw.
     """
     if run.is_idle:
         return 0
     if quote is not None and quote.chosen is None:
         raise QuoteRefused(refusal(quote))
     run.ledger.workers = fleet.scale(quote.chosen.workers if quote and quote.chosen else _useful(run, fleet, speed))
+    warm_up(fleet.open(), order, sample_of(run, next(iter(shapes(run.plan.todo)))))
     return run.ledger.workers
 
 

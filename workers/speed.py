@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 from distributed import Client
 
 from pressrun.batch import Batch
+from pressrun.batch_sizes import BatchSizes, Shape
 from pressrun.errors import PressrunError, StageFailed
-from pressrun.plan import Shape, shapes
+from pressrun.plan import shapes
 from pressrun.profile import (
-    LADDER,
     Profile,
     Timing,
     choose_batch_size,
-    mean_image_s,
+    ladder,
     profile_stores,
     recall_profile,
     remember_profile,
 )
 from pressrun.run import Run, picture_revision
+from pressrun.storage import Store
 from workers.fleet import Fleet
+from workers.newcomers import Newcomers, addresses, warm_all
 from workers.order import PrintOrder
-from workers.warming import Warmth, measure, warm_worker
+from workers.warming import LEAST_MEASURING_S, MEASURING_SHARE, Warmth, measure
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +42,11 @@ class Speed:
 
     Parameters
     ----------
-    batch_sizes : mapping
-        Picture size (width_px, height_px) to batch size.
-    image_s : float or None
-        Expected worker-seconds a picture, over the run's mix; None when the speed of a picture size is not known.
+    batch_sizes : BatchSizes
+        For every bucket.
     """
 
-    batch_sizes: Mapping[Shape, int]
-    image_s: float | None
+    batch_sizes: BatchSizes
 
 
 def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
@@ -67,40 +66,42 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     StageFailed
         When no picture of the most common size can be drawn. A rarer size that cannot be measured is drawn one by one.
     """
-    todo_shapes = shapes(run.plan.todo)
     if run.is_idle:
-        return Speed({}, None)
-    client = fleet.open()
-    warmth = _warm(run, client, order, _sample(run, next(iter(todo_shapes))))
-    found = {
-        shape: _profile(run, fleet, order, warmth, _Wanted(shape, images)) for shape, images in todo_shapes.items()
-    }
-    profiles = {shape: profile for shape, profile in found.items() if profile is not None}
-    run.ledger.profiles = tuple(profiles.values())
+        return Speed(BatchSizes({}))
+    todo_shapes = shapes(run.plan.todo)
+    warmth = _warm(run, fleet.open(), order, sample_of(run, next(iter(todo_shapes))))
+    if not run.job.has_terms:  # else the quote decides how many there will be
+        fleet.begin_scaling(min(run.job.workers or fleet.largest, run.plan.todo.num_rows))
+    found: dict[Shape, Profile | None] = {}
+    for shape, images in todo_shapes.items():
+        common = next((profile for profile in found.values() if profile is not None), None)
+        found[shape] = _profile(run, fleet, order, warmth, _Wanted(shape, images, common))
+    run.ledger.profiles = tuple(profile for profile in found.values() if profile is not None)
     unmeasured = run.job.batch_size or 1
-    batch_sizes = {shape: profile.batch_size if profile else unmeasured for shape, profile in found.items()}
-    return Speed(batch_sizes, mean_image_s(run.plan.todo, profiles))
+    most = {shape: profile.batch_size if profile else unmeasured for shape, profile in found.items()}
+    return Speed(BatchSizes(most, {} if run.job.keeps_batch_size else run.plan.asked))
 
 
 def _warm(run: Run, client: Client, order: PrintOrder, sample: Batch) -> Warmth:
     """Warm the workers, and note how many are ready and how long one more would take to be."""
     started = run.ledger.clock()
-    warmths = _warm_all(client, order, sample)
+    warmths = warm_up(client, order, sample)
     run.ledger.start_s = run.ledger.opening_s + run.ledger.clock() - started
     run.ledger.ready_workers = len(warmths)
     run.ledger.provenance = warmths[0].provenance
     return warmths[0]
 
 
-def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
-    addresses = list(client.scheduler_info(n_workers=-1)["workers"])
-    # A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
-    futures = [
-        client.submit(warm_worker, order, sample, workers=[address], allow_other_workers=True, pure=False)
-        for address in addresses
-    ]
+def warm_up(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
+    """Warm every worker that is there; one that is warm is done at once.
+
+    Raises
+    ------
+    StageFailed
+        When one of them cannot draw.
+    """
     try:
-        warmths: list[Warmth] = client.gather(futures)
+        warmths: list[Warmth] = client.gather(warm_all(client, addresses(client), order, sample))
     except PressrunError:
         raise
     except Exception as error:
@@ -115,10 +116,11 @@ def _warm_all(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A picture size, and how many pictures of it are to be drawn."""
+    """A picture size, how many pictures of it are to be drawn, and the speed of a more common size if known."""
 
     shape: Shape
     images: int
+    common: Profile | None
 
 
 def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, wanted: _Wanted) -> Profile | None:
@@ -131,19 +133,36 @@ def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, wanted: 
         known = recalled.at(given) if recalled else None
         if known is not None or not run.job.has_terms:  # only a quote needs to know how fast a given size is
             return known
-        return _measure(fleet, order, _sample(run, wanted.shape), key, _Ladder((given,), images))
+        measured = _measure(fleet, order, sample_of(run, wanted.shape), key, _Ladder((given,), images))
+        return measured.at(given) if measured else None
     profile = recall_profile([here], *key)
-    if profile is None:
-        ladder = _Ladder(tuple(size for size in LADDER if size <= max(1, images)), images)
-        profile = recall_profile([on_host], *key)
-        if profile is None or profile.timings[-1].batch_size < ladder.sizes[-1]:  # a smaller job's needs no more
-            profile = _measure(fleet, order, _sample(run, wanted.shape), key, ladder)
-        if profile is None:
-            return None
-        # The collection keeps its batch size from here on, and with it the lowest bits of its pictures.
-        profile = replace(profile, batch_size=choose_batch_size(profile.timings, wanted.images, fleet.largest))
-    remember_profile([here, on_host], profile)
-    return profile
+    if profile is not None:
+        remember_profile([on_host], profile)
+        return profile
+    sizes = ladder(images)
+    measured = recall_profile([on_host], *key)
+    if measured is None or measured.timings[-1].batch_size < sizes[-1]:  # a smaller job's needs no more
+        estimate = _estimate(wanted, images)
+        if estimate is not None:
+            return _settled([here], estimate, wanted, fleet)
+        measured = _measure(fleet, order, sample_of(run, wanted.shape), key, _Ladder(sizes, images))
+    return _settled([here, on_host], measured, wanted, fleet) if measured else None
+
+
+def _estimate(wanted: _Wanted, images: int) -> Profile | None:
+    """Return what the more common size says of one whose drawing is not worth the time that measuring it takes."""
+    estimate = wanted.common.scaled(wanted.shape) if wanted.common else None
+    if estimate is None or images * estimate.image_s(estimate.steps) * MEASURING_SHARE > LEAST_MEASURING_S:
+        return None
+    return estimate
+
+
+def _settled(stores: Sequence[Store], profile: Profile, wanted: _Wanted, fleet: Fleet) -> Profile:
+    """Choose the batch size; the collection keeps it from here on, and with it the lowest bits of its pictures."""
+    size = choose_batch_size(profile.timings, wanted.images, fleet.largest)
+    settled = replace(profile, batch_size=size)
+    remember_profile(stores, settled)
+    return settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +184,15 @@ def _measure(
 
 
 def _measured(client: Client, order: PrintOrder, sample: Batch, ladder: _Ladder) -> tuple[int, list[Timing]]:
+    """Have one worker measure, while those that come meanwhile warm themselves."""
+    newcomers = Newcomers(client, order, sample)
+    first = addresses(client)[:1]
     try:
-        measured: tuple[int, list[Timing]] = client.submit(
-            measure, order, sample, ladder.sizes, ladder.images, pure=False
-        ).result()
+        measured: tuple[int, list[Timing]] = newcomers.result(
+            client.submit(
+                measure, order, sample, ladder.sizes, ladder.images, workers=first, allow_other_workers=True, pure=False
+            )
+        )
     except PressrunError:
         raise
     except Exception:  # one picture size that fails must not stop the others; its pictures will say why
@@ -177,7 +201,8 @@ def _measured(client: Client, order: PrintOrder, sample: Batch, ladder: _Ladder)
     return measured
 
 
-def _sample(run: Run, shape: Shape) -> Batch:
+def sample_of(run: Run, shape: Shape) -> Batch:
+    """Return a batch of one request of some picture size."""
     todo = run.plan.todo
     same = pc.and_(pc.equal(todo.column("width_px"), shape[0]), pc.equal(todo.column("height_px"), shape[1]))
     return Batch("sample", todo.slice(pc.index(same, True).as_py(), 1), 1)

@@ -27,8 +27,8 @@ _TRIAL_STEPS = 4
 _TRIAL_PROMPT = "a picture"
 _MOST_REPEATS = 3
 _REPEATING_S = 0.3
-_MEASURING_SHARE = 0.05  # of the drawing that it is for
-_LEAST_MEASURING_S = 3.0
+MEASURING_SHARE = 0.05  # of the drawing that it is for
+LEAST_MEASURING_S = 3.0
 _LONGEST_TRIAL_S = 20.0  # a size that takes longer ends the ladder: its larger neighbours would take minutes
 
 
@@ -99,12 +99,15 @@ def measure(
     """
     timings: list[Timing] = []
     began = time.perf_counter()
+    waiting = list(sizes)
     with working_for(order.run_id), _warm_renderer(order) as renderer:
-        for size in sizes:
+        while waiting:
+            size = waiting.pop(0)
             try:
                 spent_s, unchanging_s = _time(renderer, sample, size)
             except OutOfMemory:
-                break
+                waiting = _between(timings, size) if size in sizes else []
+                continue
             timings.append(Timing(size, spent_s / size, unchanging_s / size))
             measuring_s = time.perf_counter() - began
             if spent_s > _LONGEST_TRIAL_S or measuring_s > _worth_s(sample, timings, images):
@@ -112,12 +115,19 @@ def measure(
     return _trial_steps(sample), timings
 
 
+def _between(timings: Sequence[Timing], too_large: int) -> list[int]:
+    """Return the size half way to one that was too large, if there is any."""
+    fits = timings[-1].batch_size if timings else 0
+    middle = (fits + too_large) // 2
+    return [middle] if middle > fits else []
+
+
 def _worth_s(sample: Batch, timings: Sequence[Timing], images: int | None) -> float:
     """Return the seconds that measuring may take: a share of the drawing at the best size so far."""
     if images is None:
         return math.inf
     step_s = min(timing.image_s for timing in timings) / _trial_steps(sample)
-    return max(_LEAST_MEASURING_S, _MEASURING_SHARE * images * step_s * int(str(sample.shared("steps"))))
+    return max(LEAST_MEASURING_S, MEASURING_SHARE * images * step_s * int(str(sample.shared("steps"))))
 
 
 def hardware_name(provenance: dict[str, str | int]) -> str:
@@ -132,11 +142,11 @@ def _warm_renderer(order: PrintOrder) -> AbstractContextManager[Renderer]:
 def _time(renderer: Renderer, sample: Batch, size: int) -> tuple[float, float]:
     """Return the seconds that a batch takes, and how many of them more steps would not add to."""
     steps = _trial_steps(sample)
-    renderer.render(_trial(sample, size))  # the first at a size pays for allocation and kernel choice
+    fewer = max(1, steps // 2)
+    renderer.render(_trial(sample, size, fewer))  # the first at a size pays for allocation and kernel choice
     spent_s = _shortest_s(renderer, _trial(sample, size))
-    if steps == 1:
+    if steps == fewer:
         return spent_s, 0.0
-    fewer = steps // 2
     return spent_s, fixed_s((fewer, _shortest_s(renderer, _trial(sample, size, fewer))), (steps, spent_s))
 
 

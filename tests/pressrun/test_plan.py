@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pressrun.batch import BUCKET_FIELDS, Batch
+from pressrun.batch_sizes import BatchSizes
 from pressrun.image_ids import ImageIds
 from pressrun.plan import (
     Plan,
@@ -24,7 +25,8 @@ from pressrun.plan import (
 from pressrun.request import first_of_each
 from tests.pressrun.small_collection import ids, make_requests, stars
 
-SIZES = {(width, height): width // 8 + height // 8 for width in (8, 16) for height in (8, 16)}
+MOST = {(width, height): width // 8 + height // 8 for width in (8, 16) for height in (8, 16)}
+SIZES = BatchSizes(MOST)
 PLAIN = {"width_px": 8, "height_px": 8, "steps": 1, "guidance_scale": 1.0, "scheduler": "default", "adapters": ""}
 CHANGES = [
     {},
@@ -81,7 +83,7 @@ def test_every_distinct_request_is_in_exactly_one_batch(rows: list[dict[str, Any
 @given(FEW)
 def test_no_batch_mixes_buckets_or_is_over_its_size(rows: list[dict[str, Any]]) -> None:
     for batch in batches_of(plan_of(rows)):
-        assert batch.size == SIZES[batch.shared("width_px"), batch.shared("height_px")]  # type: ignore[index]
+        assert batch.size == MOST[batch.shared("width_px"), batch.shared("height_px")]  # type: ignore[index]
         assert 1 <= len(batch) <= batch.size
         for name in PLAIN:
             assert set(batch.column(name)) == {batch.shared(name)}
@@ -92,7 +94,7 @@ def test_no_batch_mixes_buckets_or_is_over_its_size(rows: list[dict[str, Any]]) 
 def test_only_the_last_batch_of_a_bucket_is_short(rows: list[dict[str, Any]]) -> None:
     plan = plan_of(rows)
     buckets = Counter(tuple(row.values()) for row in plan.todo.select(list(PLAIN)).to_pylist())
-    sizes = {bucket: SIZES[bucket[:2]] for bucket in buckets}
+    sizes = {bucket: MOST[bucket[:2]] for bucket in buckets}
     wanted = sum(-(-images // sizes[bucket]) for bucket, images in buckets.items())
     assert count_batches(plan.todo, SIZES) == len(batches_of(plan)) == wanted
 
@@ -138,18 +140,53 @@ def test_batch_names_are_equal_for_equal_pictures_and_size_only(
     assert (names[0] == names[1]) == ((one, size) == (other, other_size))
 
 
-@given(st.integers(0, 5000), st.integers(1, 700))
-def test_shards_cover_the_plan_exactly(rows: int, shard_images: int) -> None:
-    shards = cut_shards(rows, shard_images)
-    assert [row for shard in shards for row in range(shard.start, shard.stop)] == list(range(rows))
+@planning
+@given(FEW, st.integers(1, 30))
+def test_shards_cover_the_plan_exactly_and_cut_no_batch(rows: list[dict[str, Any]], shard_images: int) -> None:
+    plan = plan_of(rows)
+    shards = list(cut_shards(plan.todo, shard_images, SIZES))
+    assert [row for shard in shards for row in range(shard.start, shard.stop)] == list(range(plan.todo.num_rows))
     assert [shard.number for shard in shards] == list(range(len(shards)))
-    assert all(shard.stop - shard.start == shard_images for shard in shards[:-1])
+    largest = max(MOST.values())
+    assert all(shard_images <= shard.stop - shard.start < shard_images + largest for shard in shards[:-1])
+    pieces = [plan.todo.slice(shard.start, shard.stop - shard.start) for shard in shards]
+    assert [batch.batch_id for piece in pieces for batch in cut_batches(piece, SIZES)] == [
+        batch.batch_id for batch in batches_of(plan)
+    ]
+
+
+@planning
+@given(FEW, st.data())
+def test_a_bucket_is_divided_evenly_and_in_the_same_way_whatever_is_held(
+    rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    wanted = sorted(set(ids(requests_of(rows))))
+    held = data.draw(st.lists(st.sampled_from(wanted), unique=True)) if wanted else []
+    whole, rest = plan_of(rows), plan_of(rows, held)
+    assert whole.asked == rest.asked
+    sizes = BatchSizes(MOST, whole.asked)
+    for bucket, images in whole.asked.items():
+        batches = -(-images // MOST[bucket[2:4]])  # type: ignore[index]
+        assert sizes.of(bucket) * batches - images < batches
+    padded = sum(batch.size for batch in cut_batches(whole.todo, sizes))
+    assert count_batches(whole.todo, sizes) == count_batches(whole.todo, SIZES)
+    assert padded <= sum(batch.size for batch in batches_of(whole))
+
+
+@planning
+@given(FEW)
+def test_costly_pictures_come_first_and_adapters_are_switched_least(rows: list[dict[str, Any]]) -> None:
+    todo = plan_of(rows).todo.to_pylist()
+    assert [row["adapters"] for row in todo] == sorted(row["adapters"] for row in todo)
+    for adapters in {row["adapters"] for row in todo}:
+        work = [row["width_px"] * row["height_px"] * row["steps"] for row in todo if row["adapters"] == adapters]
+        assert work == sorted(work, reverse=True)
 
 
 def test_batches_can_be_cut_from_a_shard_that_was_filtered_into_pieces() -> None:
     todo = plan_requests(stars(10), NOTHING).todo
     pieces = pa.concat_tables([todo.slice(0, 3), todo.slice(4, 1), todo.slice(6, 4)])
-    batches = list(cut_batches(pieces, {(8, 8): 3}))
+    batches = list(cut_batches(pieces, BatchSizes({(8, 8): 3})))
     assert [image_id for batch in batches for image_id in ids(batch.requests)] == ids(pieces)
     assert [len(batch) for batch in batches] == [3, 3, 2]
 
@@ -167,9 +204,15 @@ def simple_plan(requests: pa.Table, held: list[str]) -> Plan:
     """Plan with whole tables and strings, as long as they fit memory."""
     distinct = first_of_each(requests)
     left = [row for row in distinct.to_pylist() if row["image_id"] not in held]
-    left.sort(key=lambda row: tuple(row[name] for name in BUCKET_FIELDS))
+    left.sort(key=lambda row: (row["adapters"], -work(row), *(row[name] for name in BUCKET_FIELDS)))
     todo = pa.Table.from_pylist(left, schema=requests.schema)
-    return Plan(requests, todo, requests.num_rows - distinct.num_rows, distinct.num_rows - len(left))
+    asked = Counter(tuple(row[name] for name in BUCKET_FIELDS) for row in distinct.to_pylist())
+    return Plan(requests, todo, requests.num_rows - distinct.num_rows, distinct.num_rows - len(left), asked)
+
+
+def work(row: dict[str, Any]) -> int:
+    pixels: int = row["width_px"] * row["height_px"] * row["steps"]
+    return pixels
 
 
 @pytest.mark.parametrize(("shared_out", "written_down"), [(1_000_000, 50_000), (3, 4)])
@@ -195,7 +238,7 @@ def test_a_plan_in_pieces_is_the_plan_in_one(
     held = data.draw(st.lists(st.sampled_from(ids(whole)), max_size=10)) if rows else []
     plan, simple = plan_requests(requests, image_ids(held)), simple_plan(whole, held)
     assert plan.todo.equals(simple.todo)
-    assert (plan.duplicates, plan.held) == (simple.duplicates, simple.held)
+    assert (plan.duplicates, plan.held, plan.asked) == (simple.duplicates, simple.held, simple.asked)
     assert count_batches(plan.todo, SIZES) == len(batches_of(plan))
     assert [batch.batch_id for batch in batches_of(plan)] == [batch.batch_id for batch in batches_of(simple)]
 
@@ -225,7 +268,7 @@ def test_an_empty_job_is_an_empty_plan() -> None:
     plan = plan_requests(make_requests([]), NOTHING)
     assert (plan.todo.num_rows, plan.duplicates, plan.held) == (0, 0, 0)
     assert batches_of(plan) == []
-    assert cut_shards(0, 10) == []
+    assert list(cut_shards(plan.todo, 10, SIZES)) == []
 
 
 def test_shapes_are_counted_the_most_common_first() -> None:
@@ -235,7 +278,7 @@ def test_shapes_are_counted_the_most_common_first() -> None:
 
 def test_a_batch_travels_without_the_rest_of_its_table() -> None:
     todo = plan_requests(stars(5000), NOTHING).todo
-    batch = next(cut_batches(todo, {(8, 8): 4}))
+    batch = next(cut_batches(todo, BatchSizes({(8, 8): 4})))
     sent = pickle.dumps(batch)
     assert len(sent) < 10_000
     arrived = pickle.loads(sent)

@@ -12,19 +12,18 @@ from pressrun import layout
 from pressrun.job import Job
 from pressrun.location import Location
 from pressrun.profile import (
-    LADDER,
     Profile,
     Timing,
     choose_batch_size,
     fixed_s,
-    mean_image_s,
+    ladder,
     profile_stores,
     recall_profile,
     recall_profiles,
     remember_profile,
+    timing_at,
 )
 from pressrun.storage import Store
-from tests.pressrun.small_collection import make_requests
 
 TIMINGS = (Timing(1, 2.0), Timing(2, 1.2), Timing(4, 1.18))
 PROFILE = Profile("m" * 32, "fp32", 64, 48, 20, TIMINGS, 2, "cpu, 2 threads")
@@ -40,7 +39,7 @@ def recalled(stores: tuple[Store, ...], profile: Profile) -> Profile | None:
 
 
 def timings_of(*seconds: float) -> list[Timing]:
-    return [Timing(size, image_s) for size, image_s in zip(LADDER, seconds, strict=False)]
+    return [Timing(size, image_s) for size, image_s in zip((1, 2, 4, 8, 16, 32), seconds, strict=False)]
 
 
 MANY = 1_000_000
@@ -51,7 +50,7 @@ MANY = 1_000_000
     [
         ((1.0,), 1),
         ((1.0, 0.5, 0.25, 0.125, 0.06, 0.03), 32),
-        ((1.0, 0.6, 0.59, 0.58), 4),
+        ((1.0, 0.6, 0.59, 0.58), 3),  # between two that were timed
         ((1.0, 0.6, 0.59, 0.5899), 2),
         ((1.0, 1.1, 1.2), 1),
         ((1.0, 0.96, 0.5), 4),  # a step that did not pay by itself is no end
@@ -64,7 +63,7 @@ def test_of_many_images_the_batch_size_is_the_smallest_as_good_as_the_fastest(
     assert choose_batch_size(timings_of(*seconds), MANY, 1) == chosen
 
 
-@pytest.mark.parametrize(("images", "workers", "chosen"), [(5, 1, 1), (64, 2, 8), (40, 2, 4), (40, 1, 4), (7, 1, 1)])
+@pytest.mark.parametrize(("images", "workers", "chosen"), [(5, 1, 5), (64, 2, 8), (40, 2, 5), (40, 1, 5), (7, 1, 7)])
 def test_few_images_get_batches_that_come_out_even(images: int, workers: int, chosen: int) -> None:
     timings = timings_of(1.0, 0.95, 0.91, 0.89, 0.88, 0.87)
     assert choose_batch_size(timings, images, workers) == chosen
@@ -72,14 +71,13 @@ def test_few_images_get_batches_that_come_out_even(images: int, workers: int, ch
 
 @given(st.lists(st.floats(1e-4, 1e3), min_size=1, max_size=6), st.integers(1, 10_000), st.integers(1, 8))
 def test_no_size_is_done_much_sooner_than_the_chosen_one(seconds: list[float], images: int, workers: int) -> None:
-    def wall_s(timing: Timing) -> float:
-        rounds = -(-images // timing.batch_size) // -workers
-        return -rounds * timing.batch_size * timing.image_s
+    def wall_s(size: int) -> float:
+        rounds = -(-images // size) // -workers
+        return -rounds * size * timing_at(timings, size).image_s
 
     timings = timings_of(*seconds)
     size = choose_batch_size(timings, images, workers)
-    chosen = next(timing for timing in timings if timing.batch_size == size)
-    assert all(wall_s(chosen) <= 1.031 * wall_s(timing) for timing in timings)
+    assert all(wall_s(size) <= 1.031 * wall_s(other) for other in range(1, timings[-1].batch_size + 1))
 
 
 def test_speed_goes_with_the_number_of_steps() -> None:
@@ -106,9 +104,37 @@ def test_the_fixed_part_is_never_more_than_either_took_nor_less_than_nothing(
     assert 0.0 <= fixed_s((few, few_s), (few + more, many_s)) <= min(few_s, many_s)
 
 
-def test_another_size_can_be_taken_if_it_was_measured() -> None:
+def test_another_size_can_be_taken_within_what_was_measured() -> None:
     assert PROFILE.at(4) == replace(PROFILE, batch_size=4)
-    assert PROFILE.at(3) is None
+    assert PROFILE.at(3) == replace(PROFILE, batch_size=3)
+    assert PROFILE.at(5) is None
+
+
+def test_between_two_measured_sizes_a_batch_takes_what_lies_between() -> None:
+    assert PROFILE.batch_s(2, 20) == pytest.approx(2.4)
+    assert PROFILE.batch_s(3, 20) == pytest.approx((2.4 + 4.72) / 2)
+    assert PROFILE.batch_s(4, 40) == pytest.approx(2 * 4.72)
+
+
+def test_a_rarer_picture_size_goes_by_its_pixels() -> None:
+    half = PROFILE.scaled((32, 48))
+    assert half is not None
+    assert half.shape == (32, 48)
+    assert [timing.batch_size for timing in half.timings] == [2, 4, 8]
+    assert half.batch_s(8, 20) == pytest.approx(4.72)  # as many pixels as the largest batch that was measured
+    double = PROFILE.scaled((128, 48))
+    assert double is not None
+    assert [timing.batch_size for timing in double.timings] == [1, 2]
+    assert double.batch_s(2, 20) == pytest.approx(4.72)
+    assert PROFILE.scaled((64 * 5, 48)) is None  # one picture is more than was ever drawn at once
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes"),
+    [(0, (1,)), (1, (1,)), (3, (1, 3)), (4, (1, 4)), (20, (1, 4, 16, 20)), (10**7, (1, 4, 16, 32))],
+)
+def test_no_size_is_timed_that_no_worker_would_fill(images: int, sizes: tuple[int, ...]) -> None:
+    assert ladder(images) == sizes
 
 
 def test_what_was_measured_is_remembered_for_just_that(stores: tuple[Store, Store]) -> None:
@@ -163,11 +189,3 @@ def test_measurements_are_kept_in_the_collection_and_in_the_hosts_cache(tmp_path
     job = Job(["a"], Location("model"), out, None, cache_folder=cache)
     remember_profile(profile_stores(job), PROFILE)
     assert [len(Store(place).names(layout.PROFILES)) for place in (out, Location(cache))] == [1, 1]
-
-
-def test_the_mean_counts_sizes_and_steps_by_their_pictures() -> None:
-    todo = make_requests("abcd", width_px=[64, 64, 64, 96], height_px=48, steps=[20, 20, 40, 20])
-    profiles = {(64, 48): PROFILE, (96, 48): replace(PROFILE, width_px=96, batch_size=1)}
-    assert mean_image_s(todo, profiles) == pytest.approx((1.2 + 1.2 + 2.4 + 2.0) / 4)
-    assert mean_image_s(todo, {(64, 48): PROFILE}) is None
-    assert mean_image_s(todo.slice(0, 0), profiles) is None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pressrun.batch_sizes import BatchSizes
 from pressrun.image_ids import ImageIds
 from pressrun.plan import count_batches, cut_shards, plan_requests
 from pressrun.profile import Profile, Timing
@@ -65,7 +66,7 @@ def test_one_more_worker_is_never_slower(loads: list[Load], workers: int) -> Non
 def test_a_plan_amounts_to_its_buckets_at_their_measured_speed() -> None:
     todo = make_requests("abcdef", width_px=[64] * 5 + [96], height_px=48, steps=[4, 4, 4, 8, 8, 4])
     profiles = {(64, 48): PROFILE, (96, 48): replace(PROFILE, width_px=96, batch_size=4)}
-    work = workload(todo, profiles, 2000)
+    work = workload(todo, profiles, BatchSizes({(64, 48): 2, (96, 48): 4}))
     assert work is not None
     assert work.images == 6
     # Three in two batches of 2, two of twice the steps in one, one alone in a batch that is padded to 4.
@@ -79,20 +80,24 @@ def test_a_plan_amounts_to_its_buckets_at_their_measured_speed() -> None:
 
 def test_buckets_of_equal_speed_share_their_rounds() -> None:
     todo = make_requests("abcd", width_px=64, height_px=48, steps=4, guidance_scale=[1.0, 2.0, 3.0, 4.0])
-    work = workload(todo, {(64, 48): PROFILE}, 2000)
+    work = workload(todo, {(64, 48): PROFILE}, BatchSizes({(64, 48): 2, (96, 48): 4}))
     assert work is not None
     assert work.loads == (Load(4, pytest.approx(2.4)),)
 
 
 def test_a_picture_size_of_unknown_speed_leaves_all_unknown() -> None:
     todo = make_requests("ab", width_px=[64, 96], height_px=48)
-    assert workload(todo, {(64, 48): PROFILE}, 2000) is None
+    assert workload(todo, {(64, 48): PROFILE}, BatchSizes({(64, 48): 2, (96, 48): 4})) is None
 
 
 @pytest.mark.parametrize("shard_images", [1, 3, 4, 7, 2000])
-def test_no_batch_reaches_over_a_shards_end(shard_images: int) -> None:
-    todo = plan_requests(make_requests("abcdefghijk", width_px=64, height_px=48), ImageIds()).todo
-    work = workload(todo, {(64, 48): PROFILE}, shard_images)
-    cut = [todo.slice(shard.start, shard.stop - shard.start) for shard in cut_shards(todo.num_rows, shard_images)]
+def test_there_are_as_many_batches_as_all_shards_have(shard_images: int) -> None:
+    plan = plan_requests(make_requests("abcdefghijk", width_px=64, height_px=48, steps=4), ImageIds())
+    sizes = BatchSizes({(64, 48): 4}, plan.asked)
+    work = workload(plan.todo, {(64, 48): PROFILE}, sizes)
+    cut = [
+        plan.todo.slice(shard.start, shard.stop - shard.start) for shard in cut_shards(plan.todo, shard_images, sizes)
+    ]
     assert work is not None
-    assert work.batches == sum(count_batches(rows, {(64, 48): PROFILE.batch_size}) for rows in cut)
+    assert work.batches == sum(count_batches(rows, sizes) for rows in cut)
+    assert work.drawing_s == pytest.approx(3 * PROFILE.batch_s(4, 4))

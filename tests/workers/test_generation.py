@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pressrun import failures, manifest
+from pressrun.batch_sizes import BatchSizes
 from pressrun.errors import CollectionBusy, RunCancelled
 from pressrun.plan import Shard
 from tests import engines, runs
@@ -20,7 +21,7 @@ from workers.speed import Speed
 from workers.window import Window
 
 Opened = Callable[..., OpenedRun]
-PAIRS = Speed({(64, 64): 2}, None)
+PAIRS = Speed(BatchSizes({(64, 64): 2}))
 
 
 def test_a_shard_is_committed_as_one_part_without_receipts(fleet: LocalFleet, opened: Opened, tmp_path: Path) -> None:

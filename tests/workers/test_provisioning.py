@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pressrun.batch_sizes import BatchSizes
 from pressrun.errors import StageFailed
 from pressrun.plan import cut_batches
 from pressrun.run import open_run
@@ -60,7 +61,7 @@ def test_a_run_with_nothing_to_do_opens_no_cluster(fleet: LocalFleet, opened: Op
             raise AssertionError("opened")
 
     first, order = opened(runs.prompts(2))
-    list(Window(fleet.open(), order, in_flight=1).receipts(cut_batches(first.plan.todo, {(64, 64): 2})))
+    list(Window(fleet.open(), order, in_flight=1).receipts(cut_batches(first.plan.todo, BatchSizes({(64, 64): 2}))))
     first.close()
     run, _ = opened(runs.prompts(2))
     assert run.is_idle

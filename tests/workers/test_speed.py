@@ -13,6 +13,9 @@ from pressrun.errors import InvalidJob, StageFailed
 from tests import engines, runs
 from tests.workers.conftest import OpenedRun
 from workers.fleet import LocalFleet
+from workers.model_host import model_host
+from workers.printing import renderer_key
+from workers.scaling import scale
 from workers.speed import warm_fleet
 
 Opened = Callable[..., OpenedRun]
@@ -33,7 +36,9 @@ def measurements(folder: Path) -> list[dict[str, Any]]:
 def test_a_given_batch_size_is_used_unmeasured(fleet: LocalFleet, opened: Opened, tmp_path: Path) -> None:
     run, order = opened(runs.prompts(3), batch_size=5)
     speed = warm_fleet(run, fleet, order)
-    assert (speed.batch_sizes, speed.image_s) == ({SHAPE: 5}, None)
+    assert speed.batch_sizes.most == {SHAPE: 5}
+    assert speed.batch_sizes.asked == {}  # not to be made smaller for a short bucket
+    assert run.ledger.profiles == ()
     assert measurements(tmp_path / "out") == []
     assert run.ledger.provenance["engine"] == "null"
 
@@ -46,10 +51,9 @@ def test_a_given_batch_size_is_measured_for_a_quote_and_not_taken_for_the_best_o
 ) -> None:
     run, order = opened(runs.prompts(3), batch_size=2, engine="tests.engines:hesitant", **terms)
     speed = warm_fleet(run, fleet, order)
-    assert speed.batch_sizes == {SHAPE: 2}
-    assert speed.image_s is not None
-    assert engines.HESITANT_IMAGE_S <= speed.image_s < 2 * engines.HESITANT_IMAGE_S
+    assert speed.batch_sizes.most == {SHAPE: 2}
     (profile,) = run.ledger.profiles
+    assert engines.HESITANT_IMAGE_S <= profile.image_s(20) < 2 * engines.HESITANT_IMAGE_S
     assert [timing.batch_size for timing in profile.timings] == [2]
     assert profile.image_s(40) < 2 * engines.HESITANT_IMAGE_S  # it takes as long whatever the steps
     assert measurements(tmp_path / "out") == []
@@ -85,9 +89,8 @@ def test_a_measured_batch_size_is_remembered_in_the_collection_and_on_the_machin
     (found,) = measurements(tmp_path / "out")
     assert measurements(tmp_path / "home" / ".cache" / "pressrun") == [found]
     assert [timing["batch_size"] for timing in found["timings"]] == [1, 2]  # memory ends the ladder there
-    assert speed.batch_sizes == {SHAPE: found["batch_size"]}
-    assert speed.image_s is not None
-    assert speed.image_s > 0
+    assert speed.batch_sizes.most == {SHAPE: found["batch_size"]}
+    assert run.ledger.profiles[0].image_s(20) > 0
     assert [profile.batch_size for profile in run.ledger.profiles] == [found["batch_size"]]
     assert engines.drawn(tmp_path / "out") == []
 
@@ -97,22 +100,21 @@ def test_a_remembered_batch_size_is_not_measured_again(fleet: LocalFleet, opened
     warm_fleet(run, fleet, order)
     (file,) = (tmp_path / "out" / "profiles").iterdir()
     file.write_text(json.dumps(json.loads(file.read_text()) | {"batch_size": 7}))
-    assert warm_fleet(run, fleet, order).batch_sizes == {SHAPE: 7}
+    assert warm_fleet(run, fleet, order).batch_sizes.most == {SHAPE: 7}
 
 
 @pytest.mark.parametrize("prompt", ["boom", "kill always"])
 def test_a_harmful_prompt_is_not_the_one_to_warm_up_with(fleet: LocalFleet, opened: Opened, prompt: str) -> None:
     run, order = opened([prompt, "fine"], batch_size=None, engine="tests.engines:faulty")
-    assert warm_fleet(run, fleet, order).batch_sizes.keys() == {SHAPE}
+    assert warm_fleet(run, fleet, order).batch_sizes.most.keys() == {SHAPE}
 
 
 def test_a_rare_size_that_cannot_be_drawn_does_not_stop_the_others(fleet: LocalFleet, opened: Opened) -> None:
     prompts = [*runs.prompts(3), {"prompt": "huge", "width": 256, "height": 256}]
     run, order = opened(prompts, batch_size=None, engine="tests.engines:small")
     speed = warm_fleet(run, fleet, order)
-    assert speed.batch_sizes[256, 256] == 1
-    assert speed.batch_sizes[SHAPE] in (1, 2)
-    assert speed.image_s is None
+    assert speed.batch_sizes.most[256, 256] == 1
+    assert speed.batch_sizes.most[SHAPE] in (1, 2)
     assert [profile.shape for profile in run.ledger.profiles] == [SHAPE]
 
 
@@ -130,3 +132,32 @@ def test_an_engine_that_a_worker_does_not_have_is_named(fleet: LocalFleet, opene
     run, order = opened(runs.prompts(1))
     with pytest.raises(InvalidJob, match=engine):
         warm_fleet(run, fleet, replace(order, engine=engine))
+
+
+def test_a_rare_size_goes_by_the_common_one_and_only_the_collection_remembers_it(
+    fleet: LocalFleet, opened: Opened, tmp_path: Path
+) -> None:
+    prompts = [*runs.prompts(12), {"prompt": "wide", "width": 128}]
+    run, order = opened(prompts, batch_size=None, engine="tests.engines:hesitant")
+    warm_fleet(run, fleet, order)
+    common, rare = sorted(run.ledger.profiles, key=lambda profile: profile.width_px)
+    assert rare.image_s(20) == pytest.approx(2 * common.image_s(20), rel=0.05)
+    assert [one["width_px"] for one in measurements(tmp_path / "home" / ".cache" / "pressrun")] == [64]
+    assert sorted(one["width_px"] for one in measurements(tmp_path / "out")) == [64, 128]
+
+
+def test_every_worker_is_warm_before_the_drawing_begins(opened: Opened) -> None:
+    fleet = LocalFleet(2)
+    try:
+        fleet.open()
+        run, order = opened(runs.prompts(4), batch_size=None)
+        speed = warm_fleet(run, fleet, order)
+        assert scale(run, fleet, order, speed, None) == 2
+        warm = fleet.open().run(loaded_models)
+        assert list(warm.values()) == [[renderer_key(order)]] * 2
+    finally:
+        fleet.close()
+
+
+def loaded_models() -> list[str]:
+    return model_host().keys()

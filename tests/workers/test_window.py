@@ -11,6 +11,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from pressrun.batch import Batch
+from pressrun.batch_sizes import BatchSizes
 from pressrun.errors import RunCancelled, StageFailed
 from pressrun.plan import cut_batches
 from pressrun.run import Run
@@ -23,7 +24,7 @@ Opened = Callable[..., OpenedRun]
 
 
 def batches(run: Run, size: int = 2) -> Iterator[Batch]:
-    return cut_batches(run.plan.todo, {(64, 64): size})
+    return cut_batches(run.plan.todo, BatchSizes({(64, 64): size}))
 
 
 class Counted:
@@ -60,7 +61,7 @@ def test_shards_share_one_window_and_all_come_to_their_end(fleet: LocalFleet, op
     run, order = opened(runs.prompts(32))
     window = Window(fleet.open(), order, in_flight=3)
     requests = run.plan.todo
-    counted = [Counted(cut_batches(requests.slice(at, 8), {(64, 64): 1})) for at in range(0, 32, 8)]
+    counted = [Counted(cut_batches(requests.slice(at, 8), BatchSizes({(64, 64): 1}))) for at in range(0, 32, 8)]
     yielded, lock = [0], threading.Lock()
     most = [0]
 
