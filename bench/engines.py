@@ -81,13 +81,14 @@ def timed(order: PrintOrder) -> Renderer:
     import diffusers
 
     from workers.cancellation import should_stop
-    from workers.engines.diffusers_renderer import DiffusersRenderer, RenderOptions
+    from workers.device_turn import device_turn
+    from workers.engines.diffusers_renderer import DiffusersRenderer, Hooks, RenderOptions
 
     spent = _Stopwatch()
     denoiser = diffusers.UNet2DConditionModel
     denoiser.forward = spent.around(denoiser.forward)
     options = RenderOptions(dtype=order.dtype, variant=order.facts.variant)
-    renderer = DiffusersRenderer(Path(order.model.url), options, should_stop=should_stop)
+    renderer = DiffusersRenderer(Path(order.model.url), options, Hooks(should_stop, device_turn().end_early))
     return TimedRenderer(renderer, Path(order.collection.url), spent.take)
 
 

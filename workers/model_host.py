@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import psutil
 
 from pressrun.errors import InvalidModel
+from workers.device_turn import DeviceTurn, Manner, device_turn
 from workers.engines.renderer import OutOfMemory, Renderer
 from workers.fleet import gpu_count
 
@@ -33,18 +34,23 @@ class ModelHost:
     ----------
     budget_bytes : int or None
         Weights that may be loaded at once; None sets no limit.
+    turn : DeviceTurn or None
+        The device's turns; None makes them.
     """
 
-    def __init__(self, budget_bytes: int | None = None) -> None:
+    def __init__(self, budget_bytes: int | None = None, turn: DeviceTurn | None = None) -> None:
         self.budget_bytes = budget_bytes
-        self._device = threading.Lock()  # held through load and render: one of either at a time
+        self._turn = turn or DeviceTurn()  # held through load and render: one of either at a time
         self._residents: OrderedDict[str, _Resident] = OrderedDict()
 
     @contextmanager
-    def renderer(self, key: str, load: Callable[[], Renderer], weight_bytes: int) -> Iterator[Renderer]:
-        """Lend a renderer under the device lock, loading it at the first use.
+    def renderer(
+        self, key: str, load: Callable[[], Renderer], weight_bytes: int, manner: Manner = "whole"
+    ) -> Iterator[Renderer]:
+        """Lend a renderer for one turn at the device, loading it at the first use.
 
-        Never nest two of these in one thread: the second waits for the first.
+        Never nest two of these in one thread: the second waits for the first. In a "shared" turn the renderer is asked
+        for one batch only: it may give the turn up while it decodes.
 
         Parameters
         ----------
@@ -54,14 +60,20 @@ class ModelHost:
             Makes the renderer; called at most once while it stays.
         weight_bytes : int
             What it counts against the budget.
+        manner : Manner
+            How the turn is taken, see `workers.device_turn`.
 
         Raises
         ------
         InvalidModel
             If it alone is over the budget.
         """
-        with self._device:
-            yield self._take(key, load, weight_bytes)
+        with self._turn.taken(manner) as stay:
+            try:
+                yield self._take(key, load, weight_bytes)
+            except OutOfMemory as error:
+                error.had_company = stay.had_company
+                raise
 
     def keys(self) -> list[str]:
         """Return the keys of the loaded models, least recently used first."""
@@ -69,7 +81,7 @@ class ModelHost:
 
     def close(self) -> None:
         """Close every renderer once the one at work is done; the host stays usable."""
-        with self._device:
+        with self._turn.taken():
             self._evict_all()
 
     def _take(self, key: str, load: Callable[[], Renderer], weight_bytes: int) -> Renderer:
@@ -107,6 +119,7 @@ class ModelHost:
             self._evict_oldest()
 
     def _evict_oldest(self) -> None:
+        self._turn.wait_until_alone()  # it may still be decoding
         _, oldest = self._residents.popitem(last=False)
         oldest.renderer.close()
 
@@ -129,5 +142,5 @@ def model_host() -> ModelHost:
     global _host
     with _host_lock:
         if _host is None:
-            _host = ModelHost(device_budget_bytes())
+            _host = ModelHost(device_budget_bytes(), device_turn())
         return _host

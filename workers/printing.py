@@ -6,6 +6,8 @@ Knows nothing of the other batches. Safe to run twice: what has a receipt is ans
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -16,12 +18,15 @@ from pressrun import layout, manifest
 from pressrun.batch import Batch
 from pressrun.failures import Failure
 from pressrun.storage import Store
+from workers.batch_ceiling import batch_ceilings
 from workers.cancellation import working_for
+from workers.device_turn import Manner
 from workers.engines.loading import load_renderer
+from workers.engines.renderer import OutOfMemory, Pixels
 from workers.model_host import model_host
 from workers.order import PrintOrder
 from workers.publisher import Embed, Imprint, publish
-from workers.rescue import Rescue, render_all
+from workers.rescue import NotLoaded, Rescue, render_all
 from workers.warm_embedder import warm_embedder
 
 
@@ -98,14 +103,47 @@ def _print(batch: Batch, order: PrintOrder) -> Receipt:
     missing = _without(batch, committed)
     if not len(missing):
         return Receipt(batch.batch_id, committed, (), worker)
-    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes) as renderer:
-        started = time.perf_counter()
-        rescue = render_all(renderer, missing)
-        render_s = time.perf_counter() - started
-        provenance = renderer.provenance()
-    # Out of the device lock: the next batch renders while this one is published.
-    imprint = Imprint(order.facts.name, order.facts.revision, order.run_id, worker, provenance, order.picture_format)
-    return _commit(store, missing, rescue, _Sitting(order, imprint, render_s, committed))
+    camera = _Camera(order)
+    try:
+        rescue = render_all(camera.draw, missing, batch_ceilings(), camera.key)
+    except NotLoaded as failed:
+        raise failed.error from None
+    # The device has been left: the next batch is rendered while this one is published.
+    facts = order.facts
+    imprint = Imprint(facts.name, facts.revision, order.run_id, worker, camera.provenance, order.picture_format)
+    return _commit(store, missing, rescue, _Sitting(order, imprint, camera.render_s, committed))
+
+
+class _Camera:
+    """Draws one batch's pieces with the order's model, each in a turn of its own at the device."""
+
+    def __init__(self, order: PrintOrder) -> None:
+        self._order = order
+        self.key = renderer_key(order)
+        self.render_s = 0.0
+        self.provenance: Mapping[str, str | int] = {}
+
+    def draw(self, piece: Batch) -> Pixels:
+        try:
+            return self._drawn(piece, "shared")
+        except OutOfMemory as error:
+            if not error.had_company:
+                raise
+        return self._drawn(piece, "alone")
+
+    def _drawn(self, piece: Batch, manner: Manner) -> Pixels:
+        order = self._order
+        lent = model_host().renderer(self.key, lambda: load_renderer(order), order.facts.weight_bytes, manner)
+        with ExitStack() as turn:
+            try:
+                renderer = turn.enter_context(lent)
+            except Exception as error:
+                raise NotLoaded(error) from error
+            started = time.perf_counter()
+            pixels = renderer.render(piece)
+            self.render_s += time.perf_counter() - started
+            self.provenance = renderer.provenance()
+        return pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Rendering that survives: a batch too large is halved, a batch that fails is searched for its culprit.
 
+What was too large is remembered for the batches that follow.
+
 Knows nothing of where pictures go. One bad request costs one failure, never its neighbours.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,10 +18,25 @@ import pyarrow as pa
 from pressrun.batch import Batch
 from pressrun.errors import RunCancelled, StageFailed
 from pressrun.failures import Failure
-from workers.engines.renderer import OutOfMemory, Pixels, Renderer
+from workers.batch_ceiling import BatchCeilings
+from workers.engines.renderer import OutOfMemory, Pixels
 
 logger = logging.getLogger(__name__)
 _ATTEMPTS = 2  # a request that fails alone is tried once more: the first failure may have been a passing one
+
+
+class NotLoaded(Exception):
+    """There is nothing to draw with, which is no request's fault.
+
+    Parameters
+    ----------
+    error : Exception
+        Why.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +77,22 @@ class Rescue:
     halvings: int = 0
 
 
-def render_all(renderer: Renderer, batch: Batch) -> Rescue:
+Draw = Callable[[Batch], Pixels]
+
+
+def render_all(draw: Draw, batch: Batch, ceilings: BatchCeilings | None = None, model: str = "") -> Rescue:
     """Render what can be rendered of a batch.
 
     Parameters
     ----------
-    renderer : Renderer
-        The engine.
+    draw : callable
+        Renders a batch, as `Renderer.render`.
     batch : Batch
         The requests.
+    ceilings : BatchCeilings or None
+        What is known of the device's memory; None knows nothing yet.
+    model : str
+        What is drawn with, for which alone the ceilings hold.
 
     Returns
     -------
@@ -78,23 +103,30 @@ def render_all(renderer: Renderer, batch: Batch) -> Rescue:
     ------
     RunCancelled
         When the run was cancelled meanwhile.
+    NotLoaded
+        When `draw` says so.
     StageFailed
         When the engine returned something else than the pictures asked for.
     """
     rescue = Rescue()
+    ceilings = ceilings or BatchCeilings()
+    what = (model, batch.shared("width_px"), batch.shared("height_px"))
     attempts: Counter[str] = Counter()  # of requests that were tried by themselves
-    pieces = [batch]
+    most = ceilings.most(what, batch.size)
+    pieces = [batch] if most == batch.size else _split(batch, most, most)
     while pieces:
         piece = pieces.pop(0)
         try:
-            pixels = renderer.render(piece)
-        except RunCancelled:
+            pixels = draw(piece)
+        except (RunCancelled, NotLoaded):
             raise
         except OutOfMemory as error:
+            ceilings.too_many(what, piece.size)
             pieces[:0] = _halved(piece, error, rescue)
         except Exception as error:
             pieces[:0] = _bisected(piece, error, attempts, rescue)
         else:
+            ceilings.went_well(what, piece.size)
             rescue.rendered.append(Rendered(piece.requests, _checked(pixels, piece), piece.size))
     return rescue
 

@@ -9,6 +9,7 @@ from pressrun.batch import Batch
 from pressrun.errors import RunCancelled, StageFailed
 from tests.pressrun.small_collection import ids, make_requests
 from tests.workers.faulty_engines import FaultyRenderer
+from workers.batch_ceiling import BatchCeilings
 from workers.engines.renderer import OutOfMemory, Pixels
 from workers.rescue import Rescue, render_all
 
@@ -58,7 +59,7 @@ def drawn(rescue: Rescue) -> dict[str, tuple[int, int]]:
 
 def test_a_batch_without_trouble_is_rendered_in_one_go() -> None:
     renderer, batch = SizedRenderer(), batch_of(5, 8)
-    rescue = render_all(renderer, batch)
+    rescue = render_all(renderer.render, batch)
     assert renderer.calls == [(5, 8)]
     assert (rescue.failures, rescue.halvings) == ([], 0)
     assert drawn(rescue) == {image_id: (seed, 8) for seed, image_id in enumerate(ids(batch.requests))}
@@ -69,7 +70,7 @@ def test_a_batch_without_trouble_is_rendered_in_one_go() -> None:
 def test_halving_keeps_every_picture_its_id_and_the_order(case: tuple[int, int, int]) -> None:
     count, size, most_at_once = case
     renderer, batch = SizedRenderer(most_at_once=most_at_once), batch_of(count, size)
-    rescue = render_all(renderer, batch)
+    rescue = render_all(renderer.render, batch)
     assert all(1 <= pictures <= at_once for pictures, at_once in renderer.calls)
     assert rescue.failures == []
     assert list(drawn(rescue)) == ids(batch.requests)
@@ -83,12 +84,12 @@ def test_halving_keeps_every_picture_its_id_and_the_order(case: tuple[int, int, 
 def test_culprits_are_isolated_wherever_they_stand(case: tuple[int, set[int]]) -> None:
     count, culprits = case
     renderer, batch = SizedRenderer(frozenset(culprits)), batch_of(count, 16)
-    rescue = render_all(renderer, batch)
+    rescue = render_all(renderer.render, batch)
     all_ids = ids(batch.requests)
     assert [letter.image_id for letter in rescue.failures] == [all_ids[at] for at in sorted(culprits)]
     assert all(letter.attempts == 2 and letter.error_type == "ValueError" for letter in rescue.failures)
     # The innocent are the pictures that they would have been in an undisturbed batch.
-    undisturbed = drawn(render_all(SizedRenderer(), batch))
+    undisturbed = drawn(render_all(SizedRenderer().render, batch))
     assert drawn(rescue) == {one: shown for one, shown in undisturbed.items() if all_ids.index(one) not in culprits}
     assert rescue.halvings == 0
     assert len(renderer.calls) <= 1 + len(culprits) * (2 * 4 + 1)  # a search, not a try of each
@@ -99,7 +100,7 @@ def test_culprits_are_isolated_wherever_they_stand(case: tuple[int, set[int]]) -
 def test_short_of_memory_and_with_culprits_every_request_ends_in_one_place(case: tuple[int, set[int], int]) -> None:
     count, culprits, most_at_once = case
     batch = batch_of(count)
-    rescue = render_all(SizedRenderer(frozenset(culprits), most_at_once), batch)
+    rescue = render_all(SizedRenderer(frozenset(culprits), most_at_once).render, batch)
     failed = [letter.image_id for letter in rescue.failures]
     assert sorted([*drawn(rescue), *failed]) == sorted(ids(batch.requests))
     assert set(failed) == {ids(batch.requests)[at] for at in culprits}
@@ -108,7 +109,7 @@ def test_short_of_memory_and_with_culprits_every_request_ends_in_one_place(case:
 def faulty(*prompts: str) -> tuple[FaultyRenderer, Rescue, list[str]]:
     renderer = FaultyRenderer()
     requests = make_requests(prompts)
-    return renderer, render_all(renderer, Batch("batch", requests, len(prompts))), ids(requests)
+    return renderer, render_all(renderer.render, Batch("batch", requests, len(prompts))), ids(requests)
 
 
 def test_a_passing_failure_costs_nothing() -> None:
@@ -132,7 +133,7 @@ def test_a_lone_picture_that_fails_and_then_lacks_memory_is_still_drawn() -> Non
                 raise ValueError("passing")
             return super().render(batch)
 
-    rescue = render_all(Both(most_at_once=2), batch_of(1, 8))
+    rescue = render_all(Both(most_at_once=2).render, batch_of(1, 8))
     assert rescue.failures == []
     assert [piece.batch_size for piece in rescue.rendered] == [2]
 
@@ -154,4 +155,27 @@ def test_a_kill_from_outside_is_not_taken_for_a_bad_request() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        render_all(Interrupted(), batch_of(2))
+        render_all(Interrupted().render, batch_of(2))
+
+
+def test_what_was_too_large_is_not_tried_at_every_batch_and_later_again() -> None:
+    renderer, ceilings = SizedRenderer(most_at_once=2), BatchCeilings()
+    for _ in range(6):
+        assert len(drawn(render_all(renderer.render, batch_of(4), ceilings))) == 4
+    sizes = [size for _, size in renderer.calls]
+    # 8 batches of 2 went well before 4 are tried again, and 16 the next time.
+    assert sizes == [4, *[2] * 8, 4, *[2] * 4]
+    renderer.most_at_once = 4
+    for _ in range(8):
+        render_all(renderer.render, batch_of(4), ceilings)
+    assert [size for _, size in renderer.calls][-2:] == [4, 4]
+
+
+def test_memory_that_one_model_and_size_lacks_is_not_taken_from_others() -> None:
+    renderer, ceilings = SizedRenderer(most_at_once=2), BatchCeilings()
+    render_all(renderer.render, batch_of(4), ceilings, "large")
+    renderer.calls.clear()
+    render_all(renderer.render, batch_of(2), ceilings, "small")
+    assert renderer.calls == [(2, 2)]
+    assert ceilings.most(("large", 8, 8), 4) == 2
+    assert ceilings.most(("small", 8, 8), 4) == ceilings.most(("large", 16, 8), 4) == 4

@@ -23,6 +23,7 @@ from diffusers import DiffusionPipeline
 from pressrun.batch import Batch
 from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidJob, InvalidModel, StageFailed
+from workers.engines.decoding import may_decode_beside, tell_before_decoding
 from workers.engines.diffusers_schedulers import fresh_scheduler
 from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
 from workers.engines.renderer import OutOfMemory, Pixels
@@ -60,6 +61,22 @@ class RenderOptions:
     tuning: EngineOptions = field(default_factory=EngineOptions)
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a renderer asks and tells meanwhile.
+
+    Parameters
+    ----------
+    should_stop : callable
+        Asked after every denoising step; True ends the batch with `RunCancelled`.
+    denoised : callable
+        Told when only decoding is left of a batch, where another may then begin in another thread.
+    """
+
+    should_stop: Callable[[], bool] = lambda: False
+    denoised: Callable[[], None] = lambda: None
+
+
 class DiffusersRenderer:
     """Renders batches with a pipeline folder; see `workers.engines.renderer.Renderer`.
 
@@ -69,8 +86,8 @@ class DiffusersRenderer:
         Local folder in the diffusers layout.
     options : RenderOptions
         How to load it.
-    should_stop : callable
-        Asked after every denoising step; True ends the batch with `RunCancelled`.
+    hooks : Hooks or None
+        What it asks and tells meanwhile.
 
     Raises
     ------
@@ -80,13 +97,12 @@ class DiffusersRenderer:
         If the device cannot hold it.
     """
 
-    def __init__(
-        self, folder: Path, options: RenderOptions | None = None, should_stop: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, folder: Path, options: RenderOptions | None = None, hooks: Hooks | None = None) -> None:
         options = options or RenderOptions()
         self._device = _device(options.device)
         self._dtype_name = _dtype_name(options.dtype, self._device)
-        self._should_stop = should_stop
+        self._hooks = hooks or Hooks()
+        self._is_last_call = True
         self._adapters = tuple(options.adapters)
         self._tuning = options.tuning
         _quieten()
@@ -113,7 +129,7 @@ class DiffusersRenderer:
         InvalidJob
             If the model cannot do what the requests ask for.
         RunCancelled
-            If `should_stop` said so.
+            If `Hooks.should_stop` said so.
         StageFailed
             If the model gives no picture: numbers overflowed, or the size differs.
         """
@@ -123,7 +139,9 @@ class DiffusersRenderer:
             f"batch {batch.batch_id} ({batch.size} pictures of {batch.shared('width_px')}x{batch.shared('height_px')})"
         )
         pictures = np.empty(_shape(batch), np.uint8)  # (B, H, W, 3)
-        for rows in call_groups(self._pipeline, batch):
+        calls = call_groups(self._pipeline, batch)
+        for rows in calls:
+            self._is_last_call = rows is calls[-1]
             pictures[rows] = _with_memory_check(partial(self._render_rows, batch, rows), what)
         return pictures
 
@@ -166,11 +184,17 @@ class DiffusersRenderer:
         for name, path in options.adapters.items():
             _load_adapter(pipeline, name, Path(path))
         share_texts(pipeline)
+        if may_decode_beside(pipeline, options.tuning):
+            tell_before_decoding(pipeline, self._tell_denoised)
         return pipeline
+
+    def _tell_denoised(self) -> None:
+        if self._is_last_call:
+            self._hooks.denoised()
 
     def _render_rows(self, batch: Batch, rows: Sequence[int]) -> Pixels:
         padded = [*rows, *[rows[-1]] * (batch.size - len(rows))]
-        arguments = call_arguments(self._pipeline, batch, padded, self._should_stop)
+        arguments = call_arguments(self._pipeline, batch, padded, self._hooks.should_stop)
         images = self._call(arguments, cast(str, batch.shared("scheduler")))[: len(rows)]  # (B, H, W, 3) float, 0..1
         wanted = (len(rows), *_shape(batch)[1:])
         if images.shape != wanted:

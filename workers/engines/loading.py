@@ -10,6 +10,7 @@ from typing import cast
 
 from pressrun.engine_name import engine_factory
 from workers.cancellation import should_stop
+from workers.device_turn import device_turn
 from workers.engines.renderer import Renderer
 from workers.model_cache import ensure_local
 from workers.order import PrintOrder
@@ -33,8 +34,12 @@ def load_renderer(order: PrintOrder) -> Renderer:
 
 
 def _load_diffusers(order: PrintOrder) -> Renderer:
-    from workers.engines.diffusers_renderer import DiffusersRenderer, RenderOptions  # torch takes seconds to import
+    from workers.engines.diffusers_renderer import (  # torch takes seconds to import
+        DiffusersRenderer,
+        Hooks,
+        RenderOptions,
+    )
 
     folder = ensure_local(order.model, order.facts, Path(order.cache_folder).expanduser()).path
     options = RenderOptions(dtype=order.dtype, variant=order.facts.variant, tuning=order.options)
-    return DiffusersRenderer(folder, options, should_stop=should_stop)
+    return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early))

@@ -16,7 +16,15 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class OutOfMemory(Exception):
-    """The device had too little memory for a batch of this size; a smaller one may fit."""
+    """The device had too little memory for a batch of this size; a smaller one may fit.
+
+    Attributes
+    ----------
+    had_company : bool
+        Whether another batch took some of the memory meanwhile.
+    """
+
+    had_company = False
 
 
 class Renderer(Protocol):
