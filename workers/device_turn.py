@@ -61,21 +61,20 @@ class DeviceTurn:
         if manner == "alone":
             self.wait_until_alone()
         stay = Stay(holds_on=manner != "shared")
-        with self._changed:
-            self._stays.append(stay)
-            if len(self._stays) > 1:
-                for one in self._stays:
-                    one.had_company = True
         self._mine.stay = stay
         try:
-            yield stay
+            with self._staying(stay):
+                yield stay
         finally:
             self._mine.stay = None
             if stay.end():
                 self._turn.release()
-            with self._changed:
-                self._stays.remove(stay)
-                self._changed.notify_all()
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Be at the device without a turn, beside whoever has it."""
+        with self._staying(Stay(holds_on=False)):
+            yield
 
     def end_early(self) -> None:
         """Let the next one begin; does nothing for a thread without a turn that may end early."""
@@ -88,6 +87,20 @@ class DeviceTurn:
         mine = getattr(self._mine, "stay", None)
         with self._changed:
             self._changed.wait_for(lambda: all(stay is mine for stay in self._stays))
+
+    @contextmanager
+    def _staying(self, stay: Stay) -> Iterator[None]:
+        with self._changed:
+            self._stays.append(stay)
+            if len(self._stays) > 1:
+                for one in self._stays:
+                    one.had_company = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._stays.remove(stay)
+                self._changed.notify_all()
 
 
 _turn = DeviceTurn()

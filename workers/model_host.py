@@ -75,6 +75,13 @@ class ModelHost:
                 error.had_company = stay.had_company
                 raise
 
+    @contextmanager
+    def beside(self, key: str) -> Iterator[Renderer | None]:
+        """Lend a renderer that is loaded for work beside another's turn; None when it is not."""
+        with self._turn.beside():
+            resident = self._residents.get(key)
+            yield resident.renderer if resident else None
+
     def keys(self) -> list[str]:
         """Return the keys of the loaded models, least recently used first."""
         return list(self._residents)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from workers.batch_ceiling import batch_ceilings
 from workers.cancellation import working_for
 from workers.device_turn import Manner
 from workers.engines.loading import load_renderer
-from workers.engines.renderer import OutOfMemory, Pixels
+from workers.engines.renderer import OutOfMemory, Pixels, ReadsAhead
 from workers.model_host import model_host
 from workers.order import PrintOrder
 from workers.publisher import Embed, Imprint, publish
@@ -124,6 +124,9 @@ class _Camera:
         self.provenance: Mapping[str, str | int] = {}
 
     def draw(self, piece: Batch) -> Pixels:
+        with model_host().beside(self.key) as loaded, suppress(Exception):  # what fails here fails below, by name
+            if isinstance(loaded, ReadsAhead):
+                loaded.read_ahead(piece)
         try:
             return self._drawn(piece, "shared")
         except OutOfMemory as error:

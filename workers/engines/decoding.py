@@ -15,8 +15,8 @@ import torch
 from pressrun.engine_options import EngineOptions
 
 
-def may_decode_beside(pipeline: Any, options: EngineOptions) -> bool:
-    """Whether one thread can decode while another denoises with the same pipeline.
+def may_work_beside(pipeline: Any, options: EngineOptions) -> bool:
+    """Whether one thread can decode, or encode texts, while another denoises with the same pipeline.
 
     Not where the end of a call touches what the next call uses: offloading moves weights about, a step cache is
     emptied, and a decoder that overflows in fp16 is cast to fp32 and back.

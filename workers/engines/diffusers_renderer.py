@@ -23,11 +23,11 @@ from diffusers import DiffusionPipeline
 from pressrun.batch import Batch
 from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidJob, InvalidModel, StageFailed
-from workers.engines.decoding import may_decode_beside, tell_before_decoding
+from workers.engines.decoding import may_work_beside, tell_before_decoding
 from workers.engines.diffusers_schedulers import fresh_scheduler
 from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
 from workers.engines.renderer import OutOfMemory, Pixels
-from workers.engines.text_memo import share_texts
+from workers.engines.text_memo import TextMemo, share_texts
 from workers.engines.tuning import forget_steps, tune
 
 Result = TypeVar("Result")
@@ -145,6 +145,16 @@ class DiffusersRenderer:
             pictures[rows] = _with_memory_check(partial(self._render_rows, batch, rows), what)
         return pictures
 
+    def read_ahead(self, batch: Batch) -> None:
+        """Encode the batch's texts, where that touches nothing that another batch is being drawn with."""
+        memo = self._pipeline.encode_prompt if self._may_work_beside and not self._adapters else None
+        if isinstance(memo, TextMemo):
+            for rows in call_groups(self._pipeline, batch):
+                padded = _padded(batch, rows)
+                names = ("prompt", "negative_prompt")
+                with torch.inference_mode():
+                    memo.read_ahead({name: [batch.column(name)[row] for row in padded] for name in names})
+
     def provenance(self) -> dict[str, str | int]:
         """Return what a picture's bits depend on besides its request."""
         return {
@@ -184,7 +194,8 @@ class DiffusersRenderer:
         for name, path in options.adapters.items():
             _load_adapter(pipeline, name, Path(path))
         share_texts(pipeline)
-        if may_decode_beside(pipeline, options.tuning):
+        self._may_work_beside = may_work_beside(pipeline, options.tuning)
+        if self._may_work_beside:
             tell_before_decoding(pipeline, self._tell_denoised)
         return pipeline
 
@@ -193,8 +204,7 @@ class DiffusersRenderer:
             self._hooks.denoised()
 
     def _render_rows(self, batch: Batch, rows: Sequence[int]) -> Pixels:
-        padded = [*rows, *[rows[-1]] * (batch.size - len(rows))]
-        arguments = call_arguments(self._pipeline, batch, padded, self._hooks.should_stop)
+        arguments = call_arguments(self._pipeline, batch, _padded(batch, rows), self._hooks.should_stop)
         images = self._call(arguments, cast(str, batch.shared("scheduler")))[: len(rows)]  # (B, H, W, 3) float, 0..1
         wanted = (len(rows), *_shape(batch)[1:])
         if images.shape != wanted:
@@ -251,6 +261,11 @@ def _load_adapter(pipeline: Any, name: str, path: Path) -> None:
 def _adapter_scales(text: str) -> dict[str, float]:
     pairs = (part.rpartition(":") for part in text.split(",") if part)
     return {name.strip(): float(scale) for name, _, scale in pairs}
+
+
+def _padded(batch: Batch, rows: Sequence[int]) -> list[int]:
+    """Return the rows filled up to the batch size."""
+    return [*rows, *[rows[-1]] * (batch.size - len(rows))]
 
 
 def _shape(batch: Batch) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ Knows nothing of models' whereabouts, of publishing, or of Dask.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,15 @@ class OutOfMemory(Exception):
     """
 
     had_company = False
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A renderer that can prepare a batch while another one is being drawn."""
+
+    def read_ahead(self, batch: Batch) -> None:
+        """Do what of a batch's work disturbs no other batch, and keep it for `render`."""
+        ...
 
 
 class Renderer(Protocol):

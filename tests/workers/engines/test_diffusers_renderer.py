@@ -23,7 +23,7 @@ from pressrun.models.diffusers_folder import read_model
 from pressrun.models.schedulers import schedulers_for
 from tests.workers.tiny_models import MAKERS, make_batch, save_tiny
 from workers.device_turn import DeviceTurn
-from workers.engines.decoding import may_decode_beside
+from workers.engines.decoding import may_work_beside
 from workers.engines.diffusers_renderer import DiffusersRenderer, Hooks, RenderOptions
 from workers.engines.renderer import OutOfMemory
 
@@ -334,7 +334,7 @@ def test_decoding_is_kept_apart_where_it_touches_what_denoising_uses(
 ) -> None:
     pipeline = DiffusionPipeline.from_pretrained(folder("sdxl"), dtype=getattr(torch, DTYPES[dtype]))
     pipeline.vae.register_to_config(force_upcast=True)
-    assert may_decode_beside(pipeline, options) is may
+    assert may_work_beside(pipeline, options) is may
 
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}

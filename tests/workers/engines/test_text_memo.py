@@ -57,6 +57,17 @@ def test_a_batch_of_another_size_encodes_its_own_as_its_lowest_bits_differ() -> 
     assert encoder.read == [["a", "b"], ["a"]]
 
 
+def test_what_was_read_ahead_is_not_read_again() -> None:
+    encoder = Encoder()
+    memo = TextMemo(encoder.encode_prompt)
+    memo.read_ahead({"prompt": ["a"], "negative_prompt": [""]})  # how the pipeline asks is not known yet
+    assert encoder.read == []
+    assert_encodes(memo, ["a", "b"], ["", ""])
+    memo.read_ahead({"prompt": ["c", "b"], "negative_prompt": ["", ""]})
+    assert_encodes(memo, ["c", "b"], ["", ""])
+    assert encoder.read == [["a", "b"], ["c", "c"]]
+
+
 def test_the_same_prompt_with_other_settings_is_another_text() -> None:
     encoder = Encoder()
     memo = TextMemo(encoder.encode_prompt)
@@ -124,3 +135,16 @@ def test_pictures_are_the_same_with_and_without_memory(kind: str, tmp_path: Path
         without._pipeline.encode_prompt = encode._encode
     for batch in (seeds, later):
         assert np.array_equal(with_memory.render(batch), without.render(batch))
+
+
+def test_a_batch_that_was_read_ahead_gives_the_same_pictures_without_reading_again(tmp_path: Path) -> None:
+    engine = DiffusersRenderer(save_tiny("sd", tmp_path / "sd"))
+    batches = [make_batch(["a", "b"]), make_batch(["c", "d"]), make_batch(["c", "d"])]
+    engine.render(batches[0])
+    engine.read_ahead(batches[1])
+    encoder = engine._pipeline.text_encoder
+    engine._pipeline.text_encoder = None  # whoever reads now fails
+    ahead = engine.render(batches[1])
+    engine._pipeline.text_encoder = encoder
+    fresh = DiffusersRenderer(tmp_path / "sd").render(batches[2])
+    assert np.array_equal(ahead, fresh)
