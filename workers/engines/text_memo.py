@@ -36,6 +36,7 @@ class TextMemo:
         self._budget_bytes = budget_bytes
         self._held_bytes = 0
         self._rows: OrderedDict[object, Row] = OrderedDict()
+        self.encoders = ""  # what the encoders are changed by at the moment; each change makes other texts of the same
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Do as the pipeline's `encode_prompt` does, reading each text at most once.
@@ -49,7 +50,7 @@ class TextMemo:
         if not texts or not _can_be_shared(texts, rest):
             return self._encode(*arguments, **named)
         rows = list(zip(*texts.values(), strict=True))
-        context = repr((len(rows), sorted(texts), sorted(rest.items())))
+        context = repr((self.encoders, len(rows), sorted(texts), sorted(rest.items())))
         return self._recalled([(context, *row) for row in rows], texts, rest)
 
     def _recalled(self, keys: list[Any], texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Semaphore
 from typing import Any
@@ -269,12 +268,6 @@ def test_every_call_has_the_size_of_the_batch(folder: Folders, monkeypatch: pyte
     monkeypatch.setattr(engine._pipeline, "encode_prompt", encode_prompt)
     engine.render(make_batch(["a", "b", "c"], size=4, negative_prompt=["", "x", ""]))
     assert sizes == [4, 4]
-
-
-@pytest.mark.skipif(find_spec("peft") is not None, reason="peft is installed")
-def test_an_adapter_without_the_package_for_it_is_a_clear_error(folder: Folders, tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match="'ink' needs the package peft"):
-        DiffusersRenderer(folder("sd"), RenderOptions(adapters={"ink": tmp_path}))
 
 
 def test_one_batch_is_decoded_while_the_next_is_denoised_and_the_pictures_are_the_same(folder: Folders) -> None:
