@@ -104,8 +104,8 @@ class GenerateParameters(BaseModel):
     )
     adapters: dict[str, str | ModelStore] = Field(
         default_factory=dict,
-        description="LoRA adapters that prompts may name: for each name a safetensors file, or a folder with one (a "
-        "path or URL, or a path below the model store), or a model store block of its own.",
+        description='LoRA adapters that prompts may name, as {"ink": "s3://studio/adapters/ink.safetensors"}: for each '
+        "a safetensors file, or a folder with one. A path or URL, a path below the model store, or a block of its own.",
         examples=[{"ink": "s3://studio/adapters/ink.safetensors"}],
     )
     output: str = Field(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.adapters import write_adapter
 from tests.home import HOME
 from tests.s3_server import S3Server
 from tests.workers.conftest import OpenedRun
+from workers.engines.loading import load_renderer
 from workers.fleet import LocalFleet
 from workers.provisioning import provision
 from workers.window import Window
@@ -97,6 +99,7 @@ def test_adapters_that_are_used_are_read_once_for_a_host_and_their_file_alone(
     assert order.weight_bytes == order.facts.weight_bytes + run.ledger.origin_bytes
     copies = (HOME / ".cache" / "pressrun" / "models").rglob("*.safetensors")
     assert {copy.stem: copy.read_bytes() for copy in copies} == used
+    load_renderer(replace(order, engine="diffusers")).close()
     run.close()
     again, _ = opened(rows, adapters=adapters)
     assert again.ledger.origin_bytes == 0
