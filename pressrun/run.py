@@ -141,7 +141,7 @@ def draft_run(job: Job) -> Draft:
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
-    adapters = read_adapters(job.adapters, job.model, facts)
+    adapters = read_adapters(job.adapters, {facts.name: (job.model, facts)})[facts.name]
     identity = _identity(embedder_facts, job.picture_format)
     check_fits(Store(job.collection), identity)
     for place in job.libraries:

@@ -31,36 +31,38 @@ _DENOISERS = ("unet", "transformer")
 Shapes = Mapping[str, Shape]
 
 
-def read_adapters(places: Mapping[str, Location], model: Location, facts: ModelFacts) -> tuple[Adapter, ...]:
-    """Read a job's adapters, and refuse those that are not made for its model.
+def read_adapters(
+    places: Mapping[str, Location], models: Mapping[str, tuple[Location, ModelFacts]]
+) -> dict[str, tuple[Adapter, ...]]:
+    """Read a job's adapters, and refuse those that are made for none of its models.
 
     Parameters
     ----------
     places : mapping
         Where each adapter is, by name.
-    model : Location
-        The model's folder.
-    facts : ModelFacts
-        What was read there.
+    models : mapping
+        Each model's folder and what was read there, by name; one at least.
 
     Returns
     -------
-    tuple of Adapter
-        By name.
+    dict of str to tuple of Adapter
+        For each model the adapters that fit it, sorted by name.
 
     Raises
     ------
     InvalidJob
         If a name cannot be one.
     InvalidModel
-        If an adapter cannot be read, is none, or changes layers that the model does not have in that size.
+        If an adapter cannot be read, is none, or changes layers that no model has in that size.
     """
-    found = [read_adapter(name, places[name]) for name in sorted(places)]
-    if found:
-        layers = _Layers(model, facts)
-        for adapter, changes in found:
-            layers.check(adapter, changes)
-    return tuple(adapter for adapter, _ in found)
+    fitting: dict[str, tuple[Adapter, ...]] = dict.fromkeys(models, ())
+    layers = {name: _Layers(*model) for name, model in models.items()}
+    for adapter, changes in [read_adapter(name, places[name]) for name in sorted(places)]:
+        misfits = {name: of_model.misfit(adapter, changes) for name, of_model in layers.items()}
+        if all(misfits.values()):
+            raise InvalidModel(next(iter(misfits.values())))
+        fitting |= {name: (*fitting[name], adapter) for name, misfit in misfits.items() if not misfit}
+    return fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +85,31 @@ class _Layers:
                 self._files.setdefault(match["component"], []).append(file.path)
         self._shapes: dict[str, Shapes] = {}
 
-    def check(self, adapter: Adapter, changes: Mapping[str, LayerChange]) -> None:
-        """Refuse an adapter that changes a layer which the model does not have, or not in that size."""
+    def misfit(self, adapter: Adapter, changes: Mapping[str, LayerChange]) -> str:
+        """Return why an adapter is not made for the model; "" when it is, as far as names tell."""
         lacking = []
         for layer, change in changes.items():
             place = self._place(layer)
             if place is None:
                 continue
             shape = self._shape(place)
-            if shape is not None:
-                self._check_size(adapter, layer, change, shape)
-            elif place.is_exact and place.component in _DENOISERS:
-                lacking.append(layer)
-        if lacking:
-            raise InvalidModel(
-                f"The adapter {adapter.name!r} ({adapter.location}) is not made for the model {self._name}, which "
-                f"lacks {len(lacking)} of the {len(changes)} layers that it changes ({lacking[0]}); use one that is, "
-                "or leave it out."
-            )
+            if shape is None:
+                lacking += [layer] if place.is_exact and place.component in _DENOISERS else []
+            elif shape[:2] != (change.outputs, change.inputs):
+                return (
+                    f"{self._not_for(adapter)}: it changes {layer} as a layer of {change.inputs} inputs and "
+                    f"{change.outputs} outputs, which there has {shape[1]} and {shape[0]}; use one that is, or leave "
+                    "it out."
+                )
+        if not lacking:
+            return ""
+        return (
+            f"{self._not_for(adapter)}, which lacks {len(lacking)} of the {len(changes)} layers that it changes "
+            f"({lacking[0]}); use one that is, or leave it out."
+        )
 
-    def _check_size(self, adapter: Adapter, layer: str, change: LayerChange, shape: Shape) -> None:
-        outputs, inputs = shape[:2]
-        if (change.inputs, change.outputs) != (inputs, outputs):
-            raise InvalidModel(
-                f"The adapter {adapter.name!r} ({adapter.location}) is not made for the model {self._name}: it changes "
-                f"{layer} as a layer of {change.inputs} inputs and {change.outputs} outputs, which there has {inputs} "
-                f"and {outputs}; use one that is, or leave it out."
-            )
+    def _not_for(self, adapter: Adapter) -> str:
+        return f"The adapter {adapter.name!r} ({adapter.location}) is not made for the model {self._name}"
 
     def _place(self, layer: str) -> _Place | None:
         component, dot, rest = layer.partition(".")

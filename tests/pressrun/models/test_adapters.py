@@ -15,9 +15,11 @@ from pressrun.models.adapter_fit import read_adapters
 from pressrun.models.diffusers_folder import read_model
 from tests import runs
 from tests.adapters import as_kohya_writes, write_adapter
+from tests.pressrun.models.small_model import write_model
 from tests.s3_server import S3Server
 
 MODEL = Location(str(runs.MODEL))
+SHAPES = {"shapes": (MODEL, read_model(MODEL))}
 LAYER = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"  # 64 inputs, 64 outputs
 
 
@@ -27,7 +29,7 @@ def ink(tmp_path: Path) -> Path:
 
 
 def read(place: Path | str, name: str = "ink") -> Adapter:
-    (adapter,) = read_adapters({name: Location(str(place))}, MODEL, read_model(MODEL))
+    (adapter,) = read_adapters({name: Location(str(place))}, SHAPES)["shapes"]
     return adapter
 
 
@@ -57,7 +59,7 @@ def test_in_a_bucket_only_the_file_itself_is_looked_at(ink: Path, s3_server: S3S
     for name in ("ink", "wash"):
         runs.upload(s3_server, ink, f"{bucket}/{name}.safetensors")
     place = Location(f"{bucket}/ink.safetensors", s3_server.storage_options)
-    (adapter,) = read_adapters({"ink": place}, MODEL, read_model(MODEL))
+    (adapter,) = read_adapters({"ink": place}, SHAPES)["shapes"]
     assert [(file.path, file.digest[:5]) for file in adapter.files] == [("ink.safetensors", "etag:")]
     assert adapter.weight_bytes == ink.stat().st_size
 
@@ -99,6 +101,20 @@ def test_what_does_not_fit_the_model_or_is_no_adapter_is_refused(
 ) -> None:
     with pytest.raises(InvalidModel, match=f"adapter 'ink'.*{reason}"):
         read(write(tmp_path, **tensors))
+
+
+def test_of_several_models_an_adapter_is_offered_for_those_that_it_fits(ink: Path, tmp_path: Path) -> None:
+    small = Location(str(write_model(tmp_path / "small")))  # whose denoiser lacks all of these layers
+    models = {**SHAPES, "small": (small, read_model(small))}
+    words = write_adapter(tmp_path / "words.safetensors", runs.MODEL, ("text_encoder",))
+    places = {"words": Location(str(words)), "ink": Location(str(ink))}
+    found = read_adapters(places, models)
+    assert {name: [adapter.name for adapter in fitting] for name, fitting in found.items()} == {
+        "shapes": ["ink", "words"],
+        "small": ["words"],
+    }
+    with pytest.raises(InvalidModel, match=r"'ink'.* is not made for the model small, which lacks"):
+        read_adapters(places, {"small": models["small"]})
 
 
 def cut_short(folder: Path, ink: Path) -> Path:

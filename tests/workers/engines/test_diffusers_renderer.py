@@ -20,6 +20,7 @@ from pressrun.errors import InvalidJob, InvalidModel, RunCancelled, StageFailed
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import read_model
 from pressrun.models.schedulers import schedulers_for
+from tests.adapters import write_adapter
 from tests.workers.tiny_models import MAKERS, make_batch, save_tiny
 from workers.device_turn import DeviceTurn
 from workers.engines.decoding import may_decode_beside
@@ -277,8 +278,10 @@ def test_one_batch_is_decoded_while_the_next_is_denoised_and_the_pictures_are_th
         turn.end_early()
         denoised.release()
 
-    engine = DiffusersRenderer(folder("sd"), hooks=Hooks(denoised=tell))
-    batches = [make_batch(["a", "b"], seed=[1, 2]), make_batch(["c"], size=2, guidance_scale=1.0, scheduler="ddim")]
+    adapters = {"ink": write_adapter(folder("sd").parent / "ink.safetensors", folder("sd"))}
+    engine = DiffusersRenderer(folder("sd"), RenderOptions(adapters=adapters), Hooks(denoised=tell))
+    other = {"guidance_scale": 1.0, "scheduler": "ddim", "adapters": "ink:1.0"}
+    batches = [make_batch(["a", "b"], seed=[1, 2]), make_batch(["c"], size=2, **other)]
     apart = [engine.render(batch) for batch in batches]
     assert denoised.acquire()
     assert denoised.acquire()
