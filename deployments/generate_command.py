@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -43,6 +44,11 @@ class GenerateOptions:
         Model folder in the diffusers layout: a path or any fsspec URL.
     output : str
         Folder or URL of the collection; one that holds some of the images already is completed.
+    adapter : list of str
+        A LoRA adapter that prompts may name, as NAME=FILE: a safetensors file, or a folder that holds one, as a path or
+        any fsspec URL; may be given several times.
+    adapters : str
+        Adapters of every prompt that names none itself, as ink or ink:0.8,wash:0.5.
     images_per_prompt : int
         Pictures of every prompt, each with its own seed.
     steps : int
@@ -97,6 +103,8 @@ class GenerateOptions:
 
     model: Annotated[str, Parameter(alias="-m")]
     output: Annotated[str, Parameter(alias="-o")]
+    adapter: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
+    adapters: str = ""
     images_per_prompt: int = 1
     steps: int = 20
     guidance_scale: float = 5.0
@@ -183,6 +191,7 @@ def parameters_of(prompts: str, options: GenerateOptions) -> GenerateParameters:
 
     plain = asdict(options)
     defaults = {name: plain.pop(name) for name in PictureDefaults.model_fields}
+    plain["adapters"] = places_by_name(plain.pop("adapter"))
     price, dask = plain.pop("price"), plain.pop("dask")
     engine_options = DiffusersEngine(**plain.pop("tuning"), **plain.pop("quality"))
     if plain["embedder"] == "none":
@@ -198,6 +207,25 @@ def parameters_of(prompts: str, options: GenerateOptions) -> GenerateParameters:
     except ValidationError as error:
         lines = [f"{_option(problem['loc'])} {problem['input']!r}: {problem['msg']}" for problem in error.errors()]
         raise InvalidJob("The options are not valid:\n  " + "\n  ".join(lines)) from error
+
+
+def places_by_name(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the places of adapters given as NAME=FILE, by name.
+
+    Raises
+    ------
+    InvalidJob
+        When one is no such pair, or a name is given twice.
+    """
+    places: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, place = pair.partition("=")
+        if not (name and sign and place):
+            raise InvalidJob(f"--adapter {pair!r} names no file; write it as NAME=FILE, such as ink=ink.safetensors.")
+        if name in places:
+            raise InvalidJob(f"--adapter {name!r} is given twice ({places[name]} and {place}); give one of them.")
+        places[name] = place
+    return places
 
 
 def _cluster(workers: int | None, price: float | None, dask: str | None) -> LocalDaskCluster | ExistingDaskCluster:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from deployments.console import ExitCode, err, out
+from deployments.generate_command import places_by_name
 from deployments.live_progress import LiveProgress
 from pressrun.errors import InvalidJob
 from pressrun.location import Location
@@ -41,6 +42,9 @@ class ReplayOptions:
         what is usual for the number format.
     model : sequence of str
         Folder of the model that drew the pictures, where it is not where the run found it; may be given several times.
+    adapter : sequence of str
+        A LoRA adapter that drew the pictures, as NAME=FILE, where it is not where the run found it; may be given
+        several times.
     workers : int
         Worker processes on this machine; with two or more, each picture is drawn by another than before.
     dask : str
@@ -51,6 +55,7 @@ class ReplayOptions:
     seed: int | None = None
     tolerance: int | None = None
     model: Annotated[tuple[str, ...], Parameter(alias="-m", negative="")] = ()
+    adapter: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     workers: int = 2
     dask: str | None = None
 
@@ -89,7 +94,8 @@ def replay(
     with LiveProgress(err) as progress, listening(progress):
         progress.say("check", "reading rows and model")
         models = [Location(url).absolute() for url in options.model]
-        draft = draft_replay(place, options.sample, seed, models)
+        adapters = {name: Location(url).absolute() for name, url in places_by_name(options.adapter).items()}
+        draft = draft_replay(place, options.sample, seed, models, adapters)
         sightings = _draw(draft, options, replay_id)
     rows = judged(sightings, options.tolerance, seed, now)
     name = write_replay(Store(place), replay_id, rows)

@@ -81,6 +81,9 @@ class PictureDefaults(BaseModel):
     width: int | None = _optional("Width in pixels: 8 to 4096; empty for the model's own.", ge=8, le=4096)
     height: int | None = _optional("Height in pixels: 8 to 4096; empty for the model's own.", ge=8, le=4096)
     negative_prompt: str = Field("", description="What to steer away from.")
+    adapters: str = Field(
+        "", description="LoRA adapters of every prompt, as ink or ink:0.8,wash:0.5; a prompt's own 'none' is none."
+    )
     seed: int | None = _optional("Seed of every prompt: 0 or more; empty derives one from each prompt's text.", ge=0)
 
 
@@ -98,6 +101,12 @@ class GenerateParameters(BaseModel):
         min_length=1,
         description="Model folder in the diffusers layout: a path or URL, or a path below the model store.",
         examples=["models/shapes", "s3://studio/models/sdxl"],
+    )
+    adapters: dict[str, str | ModelStore] = Field(
+        default_factory=dict,
+        description='LoRA adapters that prompts may name, as {"ink": "s3://studio/adapters/ink.safetensors"}: for each '
+        "a safetensors file, or a folder with one. A path or URL, a path below the model store, or a block of its own.",
+        examples=[{"ink": "s3://studio/adapters/ink.safetensors"}],
     )
     output: str = Field(
         min_length=1,
@@ -183,6 +192,7 @@ class GenerateParameters(BaseModel):
             options=(self.engine_options or DiffusersEngine()).options(),
             quality=(self.engine_options or DiffusersEngine()).quality(),
             picture_format=PictureFormat(self.image_format.value, self.image_level),
+            adapters={name: self._adapter(place) for name, place in self.adapters.items()},
             price_per_worker_hour=getattr(self.cluster, "price_per_worker_hour", None),
             deadline_s=None if self.deadline is None else read_duration(self.deadline),
             budget=self.budget,
@@ -202,6 +212,11 @@ class GenerateParameters(BaseModel):
             return None
         return Location(embedder_folder(self.embedder)).absolute()
 
+    def _adapter(self, place: str | ModelStore) -> Location:
+        if isinstance(place, ModelStore):
+            return place.location().absolute()
+        return _place(None if "://" in place else self.model_store, place)
+
     def _defaults(self) -> RequestDefaults:
         chosen = self.defaults
         return RequestDefaults(
@@ -212,6 +227,7 @@ class GenerateParameters(BaseModel):
             steps=chosen.steps,
             guidance_scale=chosen.guidance_scale,
             scheduler=chosen.scheduler,
+            adapters=chosen.adapters,
             images_per_prompt=chosen.images_per_prompt,
         )
 

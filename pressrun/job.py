@@ -60,6 +60,8 @@ class Job:
         Other collections, whose pictures are taken over where they are exactly what is asked for.
     picture_format : PictureFormat
         How pictures are written.
+    adapters : mapping
+        LoRA adapters by name: a safetensors file each, or a folder that holds one.
     """
 
     prompts: PromptSource = field(repr=False)
@@ -80,6 +82,7 @@ class Job:
     quality: QualityBudget = field(default_factory=QualityBudget)
     libraries: tuple[Location, ...] = ()
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+    adapters: Mapping[str, Location] = field(default_factory=dict)
 
     @property
     def has_terms(self) -> bool:

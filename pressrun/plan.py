@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pressrun.adapter_use import NO_ADAPTERS, revision_with
 from pressrun.batch import Batch
 from pressrun.batch_sizes import BatchSizes, Bucket, Shape, bucket_at, bucket_ends, count_buckets
 from pressrun.bucket_order import in_bucket_order
 from pressrun.image_ids import ImageIds, first_not_held, ids_of
 from pressrun.request import PIXEL_FIELDS, image_id
+
+_ADAPTERS = PIXEL_FIELDS.index("adapters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,13 @@ class Shard:
     stop: int
 
 
-def name_images(requests: pa.Table, model_revision: str) -> pa.Table:
-    """Return the requests with the `image_id` column filled in."""
+def name_images(requests: pa.Table, model_revision: str, adapters: Mapping[str, str] = NO_ADAPTERS) -> pa.Table:
+    """Return the requests with the `image_id` column filled in; `adapters` are revisions by name."""
     named = []
     for chunk in requests.to_batches(max_chunksize=10_000):
         columns = [chunk.column(name).to_pylist() for name in PIXEL_FIELDS]
-        ids = [image_id(values, model_revision) for values in zip(*columns, strict=True)]
+        revisions = {text: revision_with(model_revision, text, adapters) for text in {*columns[_ADAPTERS]}}
+        ids = [image_id(values, revisions[values[_ADAPTERS]]) for values in zip(*columns, strict=True)]
         named.append(pa.array(ids, pa.string()))
     position = requests.schema.get_field_index("image_id")
     ids_column = pa.chunked_array(named, type=pa.string())

@@ -18,6 +18,8 @@ from pressrun.errors import CollectionBusy, InvalidJob
 from pressrun.job import Job
 from pressrun.ledger import Ledger
 from pressrun.location import Location
+from pressrun.models.adapter_file import Adapter, revisions_of
+from pressrun.models.adapter_fit import read_adapters
 from pressrun.models.diffusers_folder import ModelFacts, read_model
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
 from pressrun.picture_file import PictureFormat
@@ -43,12 +45,15 @@ class Draft:
         The embedder.
     requests : pyarrow.Table
         Every request, with its image id.
+    adapters : tuple of Adapter
+        The job's adapters, whether a request uses them or not.
     """
 
     job: Job
     facts: ModelFacts
     embedder_facts: EmbedderFacts | None
     requests: pa.Table
+    adapters: tuple[Adapter, ...] = ()
 
     def plan(self) -> Plan:
         """Return what the collection does not hold yet."""
@@ -75,6 +80,7 @@ class Run:
         self.job = draft.job
         self.facts = draft.facts
         self.embedder_facts = draft.embedder_facts
+        self.adapters = draft.adapters
         self.plan = plan
         self.store = Store(draft.job.collection)
         self.ledger = Ledger(total=plan.todo.num_rows)
@@ -135,6 +141,7 @@ def draft_run(job: Job) -> Draft:
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
+    adapters = read_adapters(job.adapters, {facts.name: (job.model, facts)})[facts.name]
     identity = _identity(embedder_facts, job.picture_format)
     check_fits(Store(job.collection), identity)
     for place in job.libraries:
@@ -144,9 +151,12 @@ def draft_run(job: Job) -> Draft:
         height_px=facts.height_px,
         size_multiple_px=facts.size_multiple_px,
         flow_matching=facts.flow_matching,
+        adapters=tuple(adapter.name for adapter in adapters),
     )
-    requests = read_requests(job.prompts, job.defaults, limits, picture_revision(facts, job.engine))
-    return Draft(job, facts, embedder_facts, requests)
+    requests = read_requests(
+        job.prompts, job.defaults, limits, picture_revision(facts, job.engine), revisions_of(adapters)
+    )
+    return Draft(job, facts, embedder_facts, requests, adapters)
 
 
 def picture_revision(facts: ModelFacts, engine: str) -> str:
@@ -195,6 +205,12 @@ def _check_terms(job: Job) -> None:
             f"A budget of {job.budget:g} says nothing without a price; give the price of a worker-hour as well, in the "
             "cluster block or with --price."
         )
+    unsteady = [name for name in ("compile", "quantization") if name in job.options.chosen]
+    if job.adapters and unsteady:
+        raise InvalidJob(
+            f"Adapters do not go with the engine option {unsteady[0]}: switching between them would have pictures "
+            "depend on what was drawn before; leave one of the two out."
+        )
 
 
 def _identity(embedder: EmbedderFacts | None, picture_format: PictureFormat) -> Identity:
@@ -208,6 +224,9 @@ def _describe(run: Run) -> dict[str, object]:
         "run_id": run.run_id,
         "prompts": str(job.prompts) if isinstance(job.prompts, Location) else f"a list of {len(job.prompts)}",
         "model": {"location": str(job.model), "name": run.facts.name, "revision": run.facts.revision},
+        "adapters": {
+            adapter.name: {"location": str(adapter.location), "revision": adapter.revision} for adapter in run.adapters
+        },
         "embedder": str(job.embedder) if job.embedder else None,
         "collection": str(job.collection),
         "defaults": asdict(job.defaults),

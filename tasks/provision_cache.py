@@ -28,5 +28,5 @@ def provision_cache(run: Run, fleet: Fleet) -> PrintOrder:
     """Open the fleet and bring the weights to its hosts."""
     with stage(run, "provision cache", "opening workers, bringing the weights to them"):
         order = provision(run, fleet)
-    log_line(f"{run.facts.weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
+    log_line(f"{order.weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
     return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from workers.speed import Speed
 from workers.window import Window
 
 
-def draw(fleet: Fleet, out: Path, prompts: list[str], batch_size: int = 4, **changes: Any) -> Path:
+def draw(fleet: Fleet, out: Path, prompts: Sequence[Any], batch_size: int = 4, **changes: Any) -> Path:
     """Fill a collection on an open fleet, without Prefect, and return it."""
     run = open_run(runs.job(out, prompts, **changes).job(), "run-1")
     try:

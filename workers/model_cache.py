@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
+from pressrun.models.adapter_file import Adapter
 from pressrun.models.diffusers_folder import ModelFacts, ModelFile
 from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.models.listing import ModelListing, list_model
@@ -56,7 +57,10 @@ class CachedModel:
 
 
 def ensure_local(
-    location: Location, facts: ModelFacts | EmbedderFacts, root: Path, sleep: Callable[[float], None] = time.sleep
+    location: Location,
+    facts: ModelFacts | EmbedderFacts | Adapter,
+    root: Path,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> CachedModel:
     """Make sure that a model lies on this host.
 
@@ -65,8 +69,8 @@ def ensure_local(
     Parameters
     ----------
     location : Location
-        Where the model comes from; a local one is used in place.
-    facts : ModelFacts or EmbedderFacts
+        Where the model, or an adapter's file, comes from; a local one is used in place.
+    facts : ModelFacts, EmbedderFacts or Adapter
         What was read there; the folder is named by its revision.
     root : Path
         The host's cache folder; made if missing, for this user only.
@@ -106,12 +110,12 @@ def _is_whole(path: Path, size_bytes: int) -> bool:
 
 
 def _copy_files(location: Location, folder: Path, files: list[ModelFile], sleep: Callable[[float], None]) -> None:
-    listing = list_model(location)
+    listing = list_model(location, single_file=True)
     _check_unchanged(listing, files)
     with ThreadPoolExecutor(_COPY_THREADS) as threads:
         list(threads.map(lambda file: _copy_with_retries(listing, file, folder, sleep), files))
     # A model overwritten while it was copied would be a mixture under one revision.
-    _check_unchanged(list_model(location), files)
+    _check_unchanged(list_model(location, single_file=True), files)
 
 
 def _check_unchanged(listing: ModelListing, files: Iterable[ModelFile]) -> None:
@@ -153,7 +157,7 @@ def _copy(filesystem: fsspec.AbstractFileSystem, origin: str, file: ModelFile, t
     _publish(partial, target)
 
 
-def _write_marker(folder: Path, facts: ModelFacts | EmbedderFacts) -> None:
+def _write_marker(folder: Path, facts: ModelFacts | EmbedderFacts | Adapter) -> None:
     partial = folder / (COMPLETE_NAME + _PARTIAL_SUFFIX)
     sizes = {file.path: file.size_bytes for file in facts.files}
     partial.write_text(json.dumps({"revision": facts.revision, "sizes": sizes}, indent=1), encoding="utf-8")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pressrun.adapter_use import used_revisions
 from pressrun.engine_options import EngineOptions, drawing
 from pressrun.job import Dtype
 from pressrun.location import Location
+from pressrun.models.adapter_file import Adapter, revisions_of
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.picture_file import PictureFormat
@@ -45,6 +47,8 @@ class PrintOrder:
         What the engine trades.
     picture_format : PictureFormat
         How pictures are written.
+    adapters : tuple of Adapter
+        LoRA adapters that the run's requests use.
     """
 
     run_id: str
@@ -59,8 +63,19 @@ class PrintOrder:
     cache_folder: str = "~/.cache/pressrun/models"
     options: EngineOptions = field(default_factory=EngineOptions)
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def drawing(self) -> str:
         """Number format and options, which decide how fast pictures are drawn and name a warm renderer."""
         return drawing(self.dtype, self.options)
+
+    @property
+    def weight_bytes(self) -> int:
+        """What a renderer for this order keeps in memory: the model's weights and the adapters'."""
+        return self.facts.weight_bytes + sum(adapter.weight_bytes for adapter in self.adapters)
+
+    def provenance_of(self, adapters: str) -> dict[str, str]:
+        """Return what a row's provenance says of the adapters that its request uses; nothing where it uses none."""
+        used = used_revisions(adapters, revisions_of(self.adapters))
+        return {"adapters": used} if used else {}

@@ -17,6 +17,7 @@ from distributed import get_worker
 from pressrun import layout, manifest
 from pressrun.batch import Batch
 from pressrun.failures import Failure
+from pressrun.models.adapter_file import revisions_of
 from pressrun.storage import Store
 from workers.batch_ceiling import batch_ceilings
 from workers.cancellation import working_for
@@ -85,7 +86,8 @@ def print_batch(batch: Batch, order: PrintOrder) -> Receipt:
 
 def renderer_key(order: PrintOrder) -> str:
     """Return the name under which a process keeps the order's renderer warm."""
-    return f"{order.engine}/{order.facts.revision}/{order.drawing}"
+    adapters = "".join(f"/{name}={revision}" for name, revision in revisions_of(order.adapters).items())
+    return f"{order.engine}/{order.facts.revision}/{order.drawing}{adapters}"
 
 
 def worker_name() -> str:
@@ -136,7 +138,7 @@ class _Camera:
 
     def _drawn(self, piece: Batch, manner: Manner) -> Pixels:
         order = self._order
-        lent = model_host().renderer(self.key, lambda: load_renderer(order), order.facts.weight_bytes, manner)
+        lent = model_host().renderer(self.key, lambda: load_renderer(order), order.weight_bytes, manner)
         with ExitStack() as turn:
             try:
                 renderer = turn.enter_context(lent)
@@ -145,7 +147,7 @@ class _Camera:
             started = time.perf_counter()
             pixels = renderer.render(piece)
             self.render_s += time.perf_counter() - started
-            self.provenance = renderer.provenance()
+            self.provenance = renderer.provenance() | order.provenance_of(str(piece.shared("adapters")))
         return pixels
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.compute as pc
 from distributed import Client
 
 from pressrun import layout
+from pressrun.adapter_use import adapter_scales
 from pressrun.errors import StageFailed
 from pressrun.location import Location
+from pressrun.models.adapter_file import Adapter
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.run import Run
@@ -54,6 +57,8 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     for location, facts in ((order.model, order.facts), (order.embedder, order.embedder_facts)):
         if location is not None and facts is not None:
             run.ledger.origin_bytes += _bring(client, location, facts, order.cache_folder)
+    for adapter in order.adapters:
+        run.ledger.origin_bytes += _bring(client, adapter.location, adapter, order.cache_folder)
     return order
 
 
@@ -80,7 +85,14 @@ def _order(run: Run) -> PrintOrder:
         cache_folder=f"{job.cache_folder}/models",
         options=job.options,
         picture_format=job.picture_format,
+        adapters=_used_adapters(run),
     )
+
+
+def _used_adapters(run: Run) -> tuple[Adapter, ...]:
+    texts = pc.unique(run.plan.todo.column("adapters")).to_pylist()
+    used = {name for text in texts for name in adapter_scales(text)}
+    return tuple(adapter for adapter in run.adapters if adapter.name in used)
 
 
 def _check_reach(client: Client, order: PrintOrder) -> None:
@@ -97,7 +109,7 @@ def _sees_run(order: PrintOrder) -> bool:
     return Store(order.collection).exists(layout.run(order.run_id, FLEET))
 
 
-def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts, cache_folder: str) -> int:
+def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
     """Have one worker of each host make sure of its copy, and return the bytes read from the origin."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     one_a_host = {address.rpartition(":")[0]: address for address in workers}
@@ -108,5 +120,5 @@ def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts
     return sum(client.gather(futures))
 
 
-def _ensure(location: Location, facts: ModelFacts | EmbedderFacts, cache_folder: str) -> int:
+def _ensure(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
     return ensure_local(location, facts, Path(cache_folder).expanduser()).origin_bytes

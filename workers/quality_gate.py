@@ -103,7 +103,7 @@ def _trial(order: PrintOrder, name: str, sample: Batch, plain: _Drawn) -> Option
 
 
 def _draw(order: PrintOrder, sample: Batch) -> _Drawn:
-    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes) as renderer:
+    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes) as renderer:
         renderer.render(sample)  # the first pays for compilation and kernel choice
         started = time.perf_counter()
         pixels = renderer.render(sample)

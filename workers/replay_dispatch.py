@@ -78,6 +78,7 @@ def _order(draft: ReplayDraft, setting: Setting, replay_id: str) -> PrintOrder:
         engine=setting.engine,
         dtype=setting.dtype,
         options=setting.options,
+        adapters=setting.adapters,
     )
 
 

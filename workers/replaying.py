@@ -45,7 +45,7 @@ def draw_again(placing: Placing, order: PrintOrder, threads: int | None) -> list
             f"The worker {worker} cannot see the collection {order.collection}; give a location that every host "
             "reaches under this name: a shared disk or a bucket."
         )
-    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes) as renderer:
+    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes) as renderer:
         with _torch_threads(threads):
             try:
                 pixels = renderer.render(placing.batch)
@@ -54,7 +54,7 @@ def draw_again(placing: Placing, order: PrintOrder, threads: int | None) -> list
                     f"The worker {worker} has too little memory for {placing.batch.size} pictures at once, as which "
                     f"they were drawn ({error}); replay on fewer or larger workers."
                 ) from error
-            provenance = renderer.provenance()
+            provenance = renderer.provenance() | order.provenance_of(str(placing.batch.shared("adapters")))
     seen = []
     for row, slot in zip(placing.rows.to_pylist(), placing.slots, strict=True):
         likeness, problem = _compare(store, row["path"], row["sha256"], pixels[slot])

@@ -136,7 +136,7 @@ def hardware_name(provenance: dict[str, str | int]) -> str:
 
 
 def _warm_renderer(order: PrintOrder) -> AbstractContextManager[Renderer]:
-    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.facts.weight_bytes)
+    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes)
 
 
 def _time(renderer: Renderer, sample: Batch, size: int) -> tuple[float, float]:

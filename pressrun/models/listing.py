@@ -91,13 +91,15 @@ class ModelListing:
         return f"xxh3:{hasher.hexdigest()}"
 
 
-def list_model(location: Location) -> ModelListing:
+def list_model(location: Location, single_file: bool = False) -> ModelListing:
     """List the files below a model's location.
 
     Parameters
     ----------
     location : Location
         The folder or bucket prefix.
+    single_file : bool
+        Whether the location may also be a file itself, which is then the only one listed.
 
     Returns
     -------
@@ -115,13 +117,25 @@ def list_model(location: Location) -> ModelListing:
     prefix = f"{root}/"
     infos = {path[len(prefix) :]: info for path, info in found.items() if path.startswith(prefix)}
     if root in found and not infos:
+        if single_file:
+            return _only_file(location, filesystem, root, found[root])
         raise InvalidModel(
             f"The model {location} is a single file, but a folder in the diffusers layout (with model_index.json) is "
             "wanted. Convert a single-file checkpoint with the pipeline's from_single_file and save_pretrained."
         )
     if not infos:
-        raise InvalidModel(_nothing_there(location))
+        raise InvalidModel(_no_adapter_there(location) if single_file else _nothing_there(location))
     return ModelListing(location, filesystem, root, {p: i for p, i in infos.items() if not _is_hidden(p)})
+
+
+def _only_file(
+    location: Location, filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[str, Any]
+) -> ModelListing:
+    root, _, name = path.rpartition("/")
+    above = location.url.removesuffix(name)
+    folder = Location(above if above.endswith("://") else above.rstrip("/"), location.options)
+    # Not every filesystem tells more than the name of a file that is looked for as if it were a folder.
+    return ModelListing(folder, filesystem, root, {name: info or _reached(location, lambda: filesystem.info(path))})
 
 
 def _find(location: Location, filesystem: fsspec.AbstractFileSystem, root: str) -> Mapping[str, Mapping[str, Any]]:
@@ -148,6 +162,10 @@ def _nothing_there(location: Location) -> str:
         f"No model files found at {location}. Give the folder or bucket prefix that holds model_index.json and check "
         "its spelling."
     )
+
+
+def _no_adapter_there(location: Location) -> str:
+    return f"Nothing found at {location}. Give a safetensors file or the folder that holds one and check its spelling."
 
 
 def _reached(location: Location, call: Callable[[], Result]) -> Result:

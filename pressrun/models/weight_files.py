@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pressrun.errors import InvalidModel
 from pressrun.models.listing import ModelListing
@@ -114,8 +115,8 @@ def weight_sets(listing: ModelListing, component: Component) -> WeightSets:
     return found
 
 
-def check_safetensors(listing: ModelListing, path: str) -> None:
-    """Refuse a safetensors file that is not whole; reads its header only.
+def check_safetensors(listing: ModelListing, path: str) -> Mapping[str, Any]:
+    """Refuse a safetensors file that is not whole, and return its header, which is all that is read.
 
     Raises
     ------
@@ -132,13 +133,14 @@ def check_safetensors(listing: ModelListing, path: str) -> None:
             "safetensors file (a Git LFS pointer, perhaps); copy the file again."
         )
     try:
-        header = json.loads(listing.read(path, 8, 8 + header_bytes))
+        header: Mapping[str, Any] = json.loads(listing.read(path, 8, 8 + header_bytes))
         ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         raise InvalidModel(f"{where}: the safetensors header is damaged; copy the file again.") from None
     wanted_bytes = 8 + header_bytes + max(ends, default=0)
     if wanted_bytes != size_bytes:
         raise InvalidModel(f"{where} has {size_bytes} bytes, but its header says {wanted_bytes}; copy the file again.")
+    return header
 
 
 def _shards(listing: ModelListing, component: Component, index_name: str) -> list[str]:

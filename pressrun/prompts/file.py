@@ -10,6 +10,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from pressrun.adapter_use import NO_ADAPTERS
 from pressrun.location import Location
 from pressrun.plan import name_images
 from pressrun.prompts.chunk import Chunk
@@ -33,7 +34,11 @@ PromptSource = Location | Sequence[str | Mapping[str, object]]
 
 
 def read_requests(
-    source: PromptSource, defaults: RequestDefaults, limits: ModelLimits, model_revision: str | None = None
+    source: PromptSource,
+    defaults: RequestDefaults,
+    limits: ModelLimits,
+    model_revision: str | None = None,
+    adapters: Mapping[str, str] = NO_ADAPTERS,
 ) -> pa.Table:
     """Return every picture that a prompt file or list asks for.
 
@@ -47,6 +52,8 @@ def read_requests(
         What the model can draw.
     model_revision : str or None
         Digest of the model's files, from which pictures get their ids; None leaves them without.
+    adapters : mapping
+        Revisions of the job's adapters by name, which are part of the ids of pictures that use them.
 
     Returns
     -------
@@ -61,14 +68,17 @@ def read_requests(
     problems = ProblemList()
     reader = _Reader(source, RowRules(defaults, limits, problems), problems)
     batches = reader.request_batches()
-    table = spilled(batches if model_revision is None else _named(batches, model_revision), REQUEST_SCHEMA)
+    named = batches if model_revision is None else _named(batches, model_revision, adapters)
+    table = spilled(named, REQUEST_SCHEMA)
     problems.raise_if_any(str(source) if isinstance(source, Location) else "the list of prompts")
     return table
 
 
-def _named(batches: Iterator[pa.RecordBatch], model_revision: str) -> Iterator[pa.RecordBatch]:
+def _named(
+    batches: Iterator[pa.RecordBatch], model_revision: str, adapters: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        yield from name_images(pa.Table.from_batches([batch]), model_revision).to_batches()
+        yield from name_images(pa.Table.from_batches([batch]), model_revision, adapters).to_batches()
 
 
 class _Reader:

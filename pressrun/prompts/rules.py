@@ -53,7 +53,7 @@ class ModelLimits:
     flow_matching : bool
         Whether it takes flow-matching schedulers only; otherwise it takes none of them.
     adapters : tuple of str
-        Names of the adapters it has.
+        Names of the adapters that the job has for it.
     """
 
     width_px: int

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_ID_CHARACTERS = 200
 MAX_SEED = 2**63 - 1
+MAX_ADAPTER_SCALE = 100
+NO_ADAPTER = "none"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}(\.0*)?", re.ASCII)
@@ -221,9 +223,9 @@ def adapter_list(value: object, known: Sequence[str]) -> str:
     Parameters
     ----------
     value : object
-        Text such as "ink:0.8,paper"; a missing scale is 1.
+        Text such as "ink:0.8,paper"; a missing scale is 1; "none" is none, where the default is some.
     known : sequence of str
-        Adapters that the model has.
+        Adapters that the job has.
 
     Returns
     -------
@@ -237,16 +239,18 @@ def adapter_list(value: object, known: Sequence[str]) -> str:
     """
     if not isinstance(value, str):
         raise BadValue("must be text such as 'name:0.8,other:1'")
+    if value.strip().lower() == NO_ADAPTER:
+        return ""
     scales: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in value.split(","))):
         name, _, scale = (piece.strip() for piece in part.partition(":"))
         if name not in known:
-            valid = ", ".join(known) if known else "none, this model has no adapters; leave it empty"
+            valid = ", ".join(known) if known else "none, the job has no adapters; give it some (--adapter NAME=FILE)"
             raise BadValue(f"names the unknown adapter {name[:MAX_ID_CHARACTERS]!r}. Valid: {valid}")
         if name in scales:
             raise BadValue(f"names adapter {name!r} twice; keep one")
         try:
-            scales[name] = finite_number(scale or "1", -100, 100)
+            scales[name] = finite_number(scale or "1", -MAX_ADAPTER_SCALE, MAX_ADAPTER_SCALE)
         except BadValue as error:
             raise BadValue(f"gives adapter {name!r} a scale that {error}") from None
     return ",".join(f"{name}:{scales[name]!r}" for name in sorted(scales))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 from pressrun import layout
@@ -17,12 +18,15 @@ from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidCollection, InvalidModel
 from pressrun.job import Dtype
 from pressrun.location import Location
+from pressrun.models.adapter_file import Adapter
 from pressrun.models.diffusers_folder import ModelFacts, read_model
+from pressrun.replay.adapters import find_adapters
 from pressrun.replay.likeness import Provenance
 from pressrun.replay.placing import Placing, arrange
 from pressrun.replay.sample import Sample, draw_sample
 from pressrun.storage import Store
 
+_AS_RECORDED: Mapping[str, Location] = MappingProxyType({})
 _DTYPES = ("fp32", "bf16", "fp16")
 
 
@@ -58,6 +62,8 @@ class Setting:
         Threads of torch; None for an engine that does without it.
     options : EngineOptions
         What the engine traded.
+    adapters : tuple of Adapter
+        Those that sampled pictures of the same run use.
     """
 
     model: Model
@@ -65,6 +71,7 @@ class Setting:
     dtype: Dtype
     threads: int | None
     options: EngineOptions = field(default_factory=EngineOptions)
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,13 @@ class ReplayDraft:
     seed: int
 
 
-def draft_replay(collection: Location, count: int, seed: int, models: Sequence[Location] = ()) -> ReplayDraft:
+def draft_replay(
+    collection: Location,
+    count: int,
+    seed: int,
+    models: Sequence[Location] = (),
+    adapters: Mapping[str, Location] = _AS_RECORDED,
+) -> ReplayDraft:
     """Check a replay, changing nothing.
 
     Parameters
@@ -99,21 +112,25 @@ def draft_replay(collection: Location, count: int, seed: int, models: Sequence[L
         Decides which, and with which companions; 0 .. 2**63-1.
     models : sequence of Location
         Where the models are now; none asks the records of the runs that made the pictures.
+    adapters : mapping
+        Where adapters are now, by name; those left out are where the records say.
 
     Raises
     ------
     InvalidCollection
         When there is no collection, or no picture in it.
     InvalidModel
-        When a model cannot be found, or is not the one that drew the pictures.
+        When a model or an adapter cannot be found, or is not the one that drew the pictures.
     """
     store = Store(collection)
     read_identity(store)
     sample = draw_sample(store, count, seed)
     records = {run_id: _record(store, run_id) for run_id in _distinct(sample, "run_id")}
     found = _find_models(store, sample, models or _locations(store, records))
+    used = find_adapters(sample.rows, records, adapters)
     placings = [(placing, _setting(placing, found, records)) for placing in arrange(sample, seed)]
-    return ReplayDraft(collection, tuple(placings), seed)
+    with_adapters = [(placing, replace(how, adapters=used[placing.shared("run_id")])) for placing, how in placings]
+    return ReplayDraft(collection, tuple(with_adapters), seed)
 
 
 def _record(store: Store, run_id: str) -> dict[str, Any]:

@@ -218,6 +218,7 @@ def _settings(run: Run) -> dict[str, str]:
     plain: dict[str, object] = {
         "model": job.model,
         "embedder": job.embedder or "none",
+        "adapter files": ", ".join(f"{name} = {place}" for name, place in job.adapters.items()) or "none",
         "engine": job.engine,
         "dtype": job.dtype,
         "batch size": job.batch_size or "measured",

@@ -125,6 +125,7 @@ def test_every_picture_default_reaches_the_job() -> None:
         "guidance_scale": 2.5,
         "scheduler": "ddim",
         "negative_prompt": "x",
+        "adapters": "ink:0.5",
         "seed": 9,
     }
     chosen = PictureDefaults(**same, width=64, height=32)
@@ -154,6 +155,19 @@ def test_paths_are_below_their_stores_with_the_credentials_of_the_stores() -> No
     assert job.model == Location("s3://studio/models/sdxl")
     assert job.collection == Location("s3://studio/collections/summer", credentials)
     assert job.prompts == Location("s3://studio/prompts.csv", credentials)
+
+
+def test_adapters_are_paths_below_the_model_store_urls_or_blocks_of_their_own() -> None:
+    own = ModelStore(url="s3://inks/ink.safetensors", credentials=SecretDict({"key": "k"}))
+    adapters = {"ink": own, "wash": "loras/wash.safetensors", "chalk": "s3://elsewhere/chalk"}
+    plain = GenerateParameters(**LEAST, adapters=adapters).job().adapters
+    assert plain == {
+        "ink": Location("s3://inks/ink.safetensors", {"key": "k"}),
+        "wash": Location(str(Path("loras/wash.safetensors").absolute())),
+        "chalk": Location("s3://elsewhere/chalk"),
+    }
+    below = GenerateParameters(**LEAST, adapters=adapters, model_store=ModelStore(url="s3://studio/models")).job()
+    assert below.adapters == {**plain, "wash": Location("s3://studio/models/loras/wash.safetensors")}
 
 
 def test_a_local_prompt_file_needs_no_credentials(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -255,6 +255,17 @@ def test_a_large_plan_is_the_same_as_whole_tables_give() -> None:
     plan, simple = plan_requests(requests, image_ids(held)), simple_plan(requests, held=held)
     assert plan.todo.equals(simple.todo)
     assert (plan.duplicates, plan.held) == (simple.duplicates, simple.held)
+
+
+def test_each_adapter_is_switched_to_once_whatever_else_changes() -> None:
+    requests = make_requests(
+        [f"star {number}" for number in range(60)],
+        width_px=[8 + 8 * (number // 4 % 2) for number in range(60)],
+        adapters=[("", "ink:0.5", "wash:1.0", "ink:0.5,wash:1.0")[number % 4] for number in range(60)],
+    )
+    drawn = [batch.shared("adapters") for batch in batches_of(plan_requests(requests, NOTHING))]
+    assert len(drawn) > 8
+    assert [adapters for adapters, _ in groupby(drawn)] == ["", "ink:0.5", "ink:0.5,wash:1.0", "wash:1.0"]
 
 
 def test_the_first_of_two_equal_requests_gives_its_row() -> None:

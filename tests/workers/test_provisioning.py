@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from pressrun.errors import StageFailed
 from pressrun.plan import cut_batches
 from pressrun.run import open_run
 from tests import runs
+from tests.adapters import write_adapter
 from tests.home import HOME
 from tests.s3_server import S3Server
 from tests.workers.conftest import OpenedRun
+from workers.engines.loading import load_renderer
 from workers.fleet import LocalFleet
 from workers.provisioning import provision
 from workers.window import Window
@@ -78,6 +81,27 @@ def test_a_remote_model_is_read_once_for_all_workers_of_a_host_and_once_for_all_
     assert run.ledger.origin_bytes == sum(file.size_bytes for file in order.facts.files) > 0
     run.close()
     again, _ = opened(runs.prompts(2), model="shapes", model_store=store)
+    assert again.ledger.origin_bytes == 0
+
+
+def test_adapters_that_are_used_are_read_once_for_a_host_and_their_file_alone(
+    opened: Opened, s3_server: S3Server, empty_cache: None, tmp_path: Path
+) -> None:
+    bucket, files = s3_server.make_bucket(), {}
+    for seed, name in enumerate(("ink", "wash", "idle")):
+        files[name] = write_adapter(tmp_path / f"{name}.safetensors", runs.MODEL, seed=seed)
+        runs.upload(s3_server, files[name], f"{bucket}/{name}.safetensors")
+    adapters = {name: runs.model_store(s3_server, f"{bucket}/{name}.safetensors") for name in files}
+    rows = [{"prompt": "a", "adapters": "ink"}, {"prompt": "b", "adapters": "ink:0.5,wash"}, "c"]
+    run, order = opened(rows, adapters=adapters)
+    used = {name: files[name].read_bytes() for name in ("ink", "wash")}
+    assert run.ledger.origin_bytes == sum(map(len, used.values()))
+    assert order.weight_bytes == order.facts.weight_bytes + run.ledger.origin_bytes
+    copies = (HOME / ".cache" / "pressrun" / "models").rglob("*.safetensors")
+    assert {copy.stem: copy.read_bytes() for copy in copies} == used
+    load_renderer(replace(order, engine="diffusers")).close()
+    run.close()
+    again, _ = opened(rows, adapters=adapters)
     assert again.ledger.origin_bytes == 0
 
 

@@ -16,6 +16,7 @@ from pressrun.replay.draft import draft_replay
 from pressrun.replay.placing import Placing
 from pressrun.replay.record import ReplaySummary, Sighting, judged, summarise
 from tests import engines, replays, runs
+from tests.adapters import write_adapter
 from workers.fleet import LocalFleet
 from workers.model_host import model_host
 from workers.order import PrintOrder
@@ -65,11 +66,14 @@ def first_placing(out: Path) -> tuple[Placing, PrintOrder, int | None]:
 def test_the_carried_model_draws_the_same_bits_elsewhere_in_a_batch_and_on_another_worker(
     precision: str, fleet: LocalFleet, tmp_path: Path
 ) -> None:
-    options = {"engine": "diffusers", "precision": precision, "defaults": {"steps": 2, "images_per_prompt": 1}}
-    out = replays.draw(fleet, tmp_path / "out", [*SHAPES, *runs.prompts(5)], **options)
+    ink = write_adapter(tmp_path / "ink.safetensors", runs.MODEL, ("unet", "text_encoder"))
+    options = {"engine": "diffusers", "precision": precision, "defaults": {"steps": 2}, "adapters": {"ink": str(ink)}}
+    with_ink = [{"prompt": prompt, "adapters": "ink:0.5"} for prompt in SHAPES]
+    out = replays.draw(fleet, tmp_path / "out", [*SHAPES, *with_ink, "a"], **options)
     before = runs.rows(out), {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     sightings = replayed(fleet, out)
     summary = summary_of(sightings)
+    assert sum("adapters" in sighting.provenance for sighting in sightings) == 8
     assert (summary.pictures, summary.drawings, summary.on_another_worker) == (9, 18, 18)
     assert (summary.verdicts, summary.changes, summary.allowed_steps) == ({"equal": 18}, {}, 0)
     assert {sighting.provenance["dtype"] for sighting in sightings} == {precision}

@@ -6,7 +6,6 @@ Knows nothing of where the folder came from, of publishing, or of Dask.
 from __future__ import annotations
 
 import gc
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +22,7 @@ from diffusers import DiffusionPipeline
 from pressrun.batch import Batch
 from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidJob, InvalidModel, StageFailed
+from workers.engines.adapters import LoadedAdapters
 from workers.engines.decoding import may_work_beside, tell_before_decoding
 from workers.engines.diffusers_schedulers import fresh_scheduler
 from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
@@ -49,7 +49,7 @@ class RenderOptions:
     variant : str or None
         Weight variant, from `pressrun.models.diffusers_folder.ModelFacts`.
     adapters : mapping
-        LoRA adapters by name: a safetensors file, or a folder that holds one.
+        LoRA adapters by name, each a safetensors file.
     tuning : EngineOptions
         What else is traded.
     """
@@ -103,7 +103,6 @@ class DiffusersRenderer:
         self._dtype_name = _dtype_name(options.dtype, self._device)
         self._hooks = hooks or Hooks()
         self._is_last_call = True
-        self._adapters = tuple(options.adapters)
         self._tuning = options.tuning
         _quieten()
         self._pipeline = _with_memory_check(partial(self._load, folder, options), f"loading {folder.name}")
@@ -133,7 +132,7 @@ class DiffusersRenderer:
         StageFailed
             If the model gives no picture: numbers overflowed, or the size differs.
         """
-        self._use_adapters(cast(str, batch.shared("adapters")))
+        self._adapters.use(self._pipeline, cast(str, batch.shared("adapters")))
         self._pipeline.scheduler = fresh_scheduler(self._own_scheduler, cast(str, batch.shared("scheduler")))
         what = (
             f"batch {batch.batch_id} ({batch.size} pictures of {batch.shared('width_px')}x{batch.shared('height_px')})"
@@ -147,7 +146,7 @@ class DiffusersRenderer:
 
     def read_ahead(self, batch: Batch) -> None:
         """Encode the batch's texts, where that touches nothing that another batch is being drawn with."""
-        memo = self._pipeline.encode_prompt if self._may_work_beside and not self._adapters else None
+        memo = self._pipeline.encode_prompt if self._may_work_beside and self._adapters.is_empty else None
         if isinstance(memo, TextMemo):
             for rows in call_groups(self._pipeline, batch):
                 padded = _padded(batch, rows)
@@ -182,8 +181,9 @@ class DiffusersRenderer:
                 use_safetensors=True,
                 local_files_only=True,
             )
+            self._adapters = LoadedAdapters(pipeline, options.adapters)
             tune(pipeline, options.tuning, self._device)
-        except InvalidJob:
+        except (InvalidJob, InvalidModel):
             raise
         except Exception as error:
             if _is_shortage(error):
@@ -191,8 +191,6 @@ class DiffusersRenderer:
             raise InvalidModel(f"The model {folder.name} cannot be loaded: {type(error).__name__}: {error}") from error
         check_text_to_image(pipeline)
         pipeline.set_progress_bar_config(disable=True)
-        for name, path in options.adapters.items():
-            _load_adapter(pipeline, name, Path(path))
         share_texts(pipeline)
         self._may_work_beside = may_work_beside(pipeline, options.tuning)
         if self._may_work_beside:
@@ -231,36 +229,6 @@ class DiffusersRenderer:
                 f"{type(self._pipeline).__name__} failed with the scheduler {scheduler!r}: {error} If 'default' works, "
                 "use that."
             ) from error
-
-    def _use_adapters(self, text: str) -> None:
-        scales = _adapter_scales(text)
-        unknown = sorted(set(scales) - set(self._adapters))
-        if unknown:
-            known = ", ".join(self._adapters) or "none"
-            raise InvalidJob(
-                f"The adapter {unknown[0]!r} is not among the job's adapters ({known}); add it or leave it out."
-            )
-        if scales:
-            self._pipeline.enable_lora()
-            self._pipeline.set_adapters(list(scales), list(scales.values()))
-        elif self._adapters:
-            self._pipeline.disable_lora()
-
-
-def _load_adapter(pipeline: Any, name: str, path: Path) -> None:
-    if importlib.util.find_spec("peft") is None:
-        raise InvalidModel(f"The adapter {name!r} needs the package peft, which is not installed; install it.")
-    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    if len(files) != 1 or files[0].suffix != ".safetensors":
-        raise InvalidModel(f"The adapter {name!r} at {path} has {len(files)} safetensors files; give the one to load.")
-    pipeline.load_lora_weights(
-        str(files[0].parent), weight_name=files[0].name, adapter_name=name, use_safetensors=True, local_files_only=True
-    )
-
-
-def _adapter_scales(text: str) -> dict[str, float]:
-    pairs = (part.rpartition(":") for part in text.split(",") if part)
-    return {name.strip(): float(scale) for name, _, scale in pairs}
 
 
 def _padded(batch: Batch, rows: Sequence[int]) -> list[int]:

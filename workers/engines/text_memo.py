@@ -39,6 +39,7 @@ class TextMemo:
         self._rows: OrderedDict[object, Row] = OrderedDict()
         self._lock = threading.Lock()  # tokenizers refuse to be used from two threads at once
         self._last: tuple[Mapping[str, list[Any]], Mapping[str, Any]] | None = None
+        self.encoders = ""  # what the encoders are changed by at the moment; each change makes other texts of the same
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Do as the pipeline's `encode_prompt` does, reading each text at most once.
@@ -74,7 +75,7 @@ class TextMemo:
 
     def _recalled(self, texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:
         rows = list(zip(*texts.values(), strict=True))
-        context = repr((len(rows), sorted(texts), sorted(rest.items())))
+        context = repr((self.encoders, len(rows), sorted(texts), sorted(rest.items())))
         return self._found([(context, *row) for row in rows], texts, rest)
 
     def _found(self, keys: list[Any], texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:

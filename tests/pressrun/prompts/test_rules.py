@@ -144,12 +144,19 @@ def test_adapters_have_one_normal_form() -> None:
     assert request_of({"adapters": " paper : 0.50, ink,"})["adapters"] == "ink:1.0,paper:0.5"
 
 
+def test_a_row_can_say_that_it_uses_none_of_the_default_adapters() -> None:
+    defaults = RequestDefaults(adapters="ink:0.5")
+    assert request_of({}, defaults=defaults)["adapters"] == "ink:0.5"
+    assert request_of({"adapters": " None"}, defaults=defaults)["adapters"] == ""
+
+
 @pytest.mark.parametrize(
     ("adapters", "remedy"),
     [
         ("chalk:1", "names the unknown adapter 'chalk'. Valid: ink, paper"),
         ("ink:1,ink:2", "names adapter 'ink' twice"),
         ("ink:nan", "gives adapter 'ink' a scale that is no number"),
+        ("ink:101", "gives adapter 'ink' a scale that is no number from -100 to 100"),
         (3, "must be text"),
     ],
 )

@@ -13,9 +13,11 @@ from pressrun.collection import Identity, join_collection
 from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidCollection, InvalidModel
 from pressrun.location import Location
+from pressrun.models.adapter_file import Adapter, read_adapter
 from pressrun.models.diffusers_folder import read_model
 from pressrun.replay.draft import ReplayDraft, draft_replay
 from pressrun.storage import Store
+from tests.adapters import write_adapter
 from tests.pressrun.small_collection import put_images, snapshot, stars
 
 MODEL = Location(str(CARRIED_MODEL))
@@ -117,3 +119,37 @@ def test_pictures_of_a_run_that_fell_back_are_drawn_by_the_plain_engine(store: S
     put(store, provenance='{"engine": "diffusers"}')
     note_job(store, options={"compile": True})
     assert {setting.options for _, setting in draft(store).placings} == {EngineOptions()}
+
+
+@pytest.fixture
+def ink(tmp_path: Path) -> Adapter:
+    file = write_adapter(tmp_path / "ink.safetensors", CARRIED_MODEL)
+    adapter, _ = read_adapter("ink", Location(str(file)))
+    return adapter
+
+
+def put_with(store: Store, adapter: Adapter, **fields: Any) -> None:
+    put(store, adapters="ink:0.5", provenance=json.dumps(DRAWN | {"adapters": f"ink={adapter.revision}"}))
+    note_job(store, **fields)
+
+
+def test_adapters_are_taken_where_the_run_found_them(store: Store, ink: Adapter) -> None:
+    put_with(store, ink, adapters={"ink": {"location": str(ink.location)}, "unused": {"location": "/nowhere"}})
+    assert [setting.adapters for _, setting in draft(store).placings] == [(ink,)] * 4
+
+
+def test_an_adapter_that_moved_or_changed_is_asked_for_with_both_revisions(store: Store, ink: Adapter) -> None:
+    put_with(store, ink, adapters={"ink": {"location": "/nowhere/ink"}})
+    with pytest.raises(InvalidModel, match=r"Nothing found at /nowhere/ink.*--adapter ink=FILE"):
+        draft(store)
+    found = draft_replay(store.location, 4, 1, (), {"ink": ink.location})
+    assert [setting.adapters for _, setting in found.placings] == [(ink,)] * 4
+    write_adapter(Path(ink.location.url), CARRIED_MODEL, seed=1)
+    with pytest.raises(InvalidModel, match=f"revision {ink.revision[:12]} of the adapter 'ink'.* has revision "):
+        draft_replay(store.location, 4, 1, (), {"ink": ink.location})
+
+
+def test_without_a_record_of_the_run_its_adapters_must_be_given(store: Store, ink: Adapter) -> None:
+    put_with(store, ink)
+    with pytest.raises(InvalidModel, match=r"does not say where the adapter 'ink' was.*--adapter ink=FILE"):
+        draft(store)

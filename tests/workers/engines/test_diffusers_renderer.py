@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Semaphore
 from typing import Any
@@ -21,6 +20,7 @@ from pressrun.errors import InvalidJob, InvalidModel, RunCancelled, StageFailed
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import read_model
 from pressrun.models.schedulers import schedulers_for
+from tests.adapters import write_adapter
 from tests.workers.tiny_models import MAKERS, make_batch, save_tiny
 from workers.device_turn import DeviceTurn
 from workers.engines.decoding import may_work_beside
@@ -271,12 +271,6 @@ def test_every_call_has_the_size_of_the_batch(folder: Folders, monkeypatch: pyte
     assert sizes == [4, 4]
 
 
-@pytest.mark.skipif(find_spec("peft") is not None, reason="peft is installed")
-def test_an_adapter_without_the_package_for_it_is_a_clear_error(folder: Folders, tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match="'ink' needs the package peft"):
-        DiffusersRenderer(folder("sd"), RenderOptions(adapters={"ink": tmp_path}))
-
-
 def test_one_batch_is_decoded_while_the_next_is_denoised_and_the_pictures_are_the_same(folder: Folders) -> None:
     turn, denoised, inside, go_on = DeviceTurn(), Semaphore(0), Event(), Event()
 
@@ -284,8 +278,10 @@ def test_one_batch_is_decoded_while_the_next_is_denoised_and_the_pictures_are_th
         turn.end_early()
         denoised.release()
 
-    engine = DiffusersRenderer(folder("sd"), hooks=Hooks(denoised=tell))
-    batches = [make_batch(["a", "b"], seed=[1, 2]), make_batch(["c"], size=2, guidance_scale=1.0, scheduler="ddim")]
+    adapters = {"ink": write_adapter(folder("sd").parent / "ink.safetensors", folder("sd"))}
+    engine = DiffusersRenderer(folder("sd"), RenderOptions(adapters=adapters), Hooks(denoised=tell))
+    other = {"guidance_scale": 1.0, "scheduler": "ddim", "adapters": "ink:1.0"}
+    batches = [make_batch(["a", "b"], seed=[1, 2]), make_batch(["c"], size=2, **other)]
     apart = [engine.render(batch) for batch in batches]
     assert denoised.acquire()
     assert denoised.acquire()
