@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
@@ -17,14 +17,14 @@ from pressrun.engine_name import check_engine
 from pressrun.errors import CollectionBusy, InvalidJob
 from pressrun.job import Job
 from pressrun.ledger import Ledger
+from pressrun.library import Library, find_library
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts, read_model
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
-from pressrun.picture_file import PictureFormat
 from pressrun.plan import Plan, plan_requests
 from pressrun.prompts.file import read_requests
 from pressrun.prompts.rules import ModelLimits
-from pressrun.reuse import check_library, take_over
+from pressrun.reuse import take_over
 from pressrun.storage import Store
 from pressrun.writer_claim import WriterClaim
 
@@ -43,12 +43,15 @@ class Draft:
         The embedder.
     requests : pyarrow.Table
         Every request, with its image id.
+    library : Library
+        The collections to take pictures over from.
     """
 
     job: Job
     facts: ModelFacts
     embedder_facts: EmbedderFacts | None
     requests: pa.Table
+    library: Library = field(default_factory=Library)
 
     def plan(self) -> Plan:
         """Return what the collection does not hold yet."""
@@ -76,6 +79,7 @@ class Run:
         self.facts = draft.facts
         self.embedder_facts = draft.embedder_facts
         self.plan = plan
+        self.library = draft.library
         self.store = Store(draft.job.collection)
         self.ledger = Ledger(total=plan.todo.num_rows)
         self._claim = claim
@@ -122,7 +126,7 @@ def draft_run(job: Job) -> Draft:
     Raises
     ------
     InvalidJob
-        When there is no such engine, or a budget and no price.
+        When there is no such engine, a budget and no price, or a collection named for reuse that does not fit.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
@@ -135,10 +139,9 @@ def draft_run(job: Job) -> Draft:
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
-    identity = _identity(embedder_facts, job.picture_format)
+    identity = _identity(embedder_facts, job)
     check_fits(Store(job.collection), identity)
-    for place in job.libraries:
-        check_library(Store(place), identity)
+    library = find_library(job.reuse, identity, job.collection)
     limits = ModelLimits(
         width_px=facts.width_px,
         height_px=facts.height_px,
@@ -146,7 +149,7 @@ def draft_run(job: Job) -> Draft:
         flow_matching=facts.flow_matching,
     )
     requests = read_requests(job.prompts, job.defaults, limits, picture_revision(facts, job.engine))
-    return Draft(job, facts, embedder_facts, requests)
+    return Draft(job, facts, embedder_facts, requests, library)
 
 
 def picture_revision(facts: ModelFacts, engine: str) -> str:
@@ -175,10 +178,10 @@ def open_run(job: Job, run_id: str) -> Run:
     claim = WriterClaim(store, run_id)
     claim.acquire()
     try:
-        join_collection(store, _identity(draft.embedder_facts, job.picture_format))
+        join_collection(store, _identity(draft.embedder_facts, job))
         store.sweep()
         manifest.compact_leftovers(store)
-        reused = sum(take_over(store, Store(place), draft.requests, run_id) for place in job.libraries)
+        reused = take_over(store, draft.library.collections, draft.requests, run_id, job.reuse.how)
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
         manifest.write_large(run.store, layout.run(run_id, "plan.parquet"), draft.requests)
@@ -197,9 +200,9 @@ def _check_terms(job: Job) -> None:
         )
 
 
-def _identity(embedder: EmbedderFacts | None, picture_format: PictureFormat) -> Identity:
+def _identity(embedder: EmbedderFacts | None, job: Job) -> Identity:
     revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
-    return Identity(revision, dimension, picture_format.ending)
+    return Identity(revision, dimension, job.picture_format.ending, job.tenant)
 
 
 def _describe(run: Run) -> dict[str, object]:
@@ -216,6 +219,8 @@ def _describe(run: Run) -> dict[str, object]:
         "dtype": job.dtype,
         "options": asdict(job.options),
         "picture_format": asdict(job.picture_format),
+        "tenant": job.tenant,
+        "reuse": _reuse(run),
         "deadline_s": job.deadline_s,
         "budget": job.budget,
         "price_per_worker_hour": job.price_per_worker_hour,
@@ -224,4 +229,14 @@ def _describe(run: Run) -> dict[str, object]:
         "held": run.plan.held,
         "reused": run.ledger.reused,
         "todo": run.plan.todo.num_rows,
+    }
+
+
+def _reuse(run: Run) -> dict[str, object]:
+    reuse = run.job.reuse
+    return {
+        "from": [str(place) for place in run.library.collections],
+        "passed_over": {reason: list(places) for reason, places in run.library.passed_over.items()},
+        "how": reuse.how,
+        "across_tenants": reuse.across_tenants,
     }
