@@ -223,9 +223,10 @@ def _show_summary(summary: RunSummary, as_json: bool) -> None:
         out.print_json(json.dumps(summary.record()))
         return
     colour = "green" if summary.outcome is Outcome.complete else "yellow"
+    taken_over = f" ({summary.reused} taken over)" if summary.reused else ""
     out.print(
         f"[bold {colour}]{summary.outcome.value}[/]: {summary.done} images rendered, {summary.failed} failed, "
-        f"{summary.held} held before, {summary.duplicates} duplicates; {summary.wall_s:.0f} s, "
+        f"{summary.held} held before{taken_over}, {summary.duplicates} duplicates; {summary.wall_s:.0f} s, "
         f"{summary.images_per_s:.1f} images/s",
         highlight=False,
         soft_wrap=True,

@@ -47,7 +47,7 @@ class Library:
         count = sum(map(len, self.passed_over.values()))
         kinds = "; ".join(f"{reason}: {len(names)}, as {names[0]}" for reason, names in self.passed_over.items())
         remedy = "; --reuse-across-tenants would ask those of other tenants too" if _TENANT in self.passed_over else ""
-        return f"{count} collections passed over for what does not fit ({kinds}){remedy}"
+        return f"Collections passed over for what does not fit: {count} ({kinds}){remedy}"
 
 
 def find_library(reuse: Reuse, wanted: Identity, own: Location) -> Library:

@@ -57,6 +57,11 @@ class Draft:
         """Return what the collection does not hold yet."""
         return plan_requests(self.requests, manifest.held_images(Store(self.job.collection)))
 
+    def foresee(self) -> Plan:
+        """Return what will be left to render after pictures are taken over, if those are all sound."""
+        places = [self.job.collection, *self.library.collections]
+        return plan_requests(self.requests, manifest.held_images(*map(Store, places)))
+
 
 class Run:
     """A planned job under way; the one writer of its collection until it is closed.

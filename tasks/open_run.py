@@ -25,4 +25,5 @@ def open_run(job: Job, run_id: str) -> Run:
     )
     if run.library.refusal:
         log_line(run.library.refusal)
+        tell(News("open run", note=run.library.refusal))
     return run

@@ -85,7 +85,7 @@ def test_in_a_folder_of_several_those_that_do_not_fit_are_passed_over_and_told(o
         "image format": (names[2],),
         "tenant": tuple(names[3:]),
     }
-    assert "6 collections passed over" in found.refusal
+    assert "passed over for what does not fit: 6 (" in found.refusal
     assert f"tenant: 2, as {names[3]}" in found.refusal
     assert "--reuse-across-tenants" in found.refusal
 
