@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from itertools import product
+from typing import Any, Literal
 
 Attention = Literal["default", "native", "flash", "sage", "xformers", "flex"]
 Offload = Literal["none", "model", "sequential"]
@@ -58,6 +59,17 @@ class EngineOptions:
     def label(self) -> str:
         """What was chosen, in one line; "" for the plain engine."""
         return ", ".join(_say(name, getattr(self, name)) for name in self.chosen)
+
+    @classmethod
+    def from_label(cls, label: str) -> EngineOptions:
+        """Return the options that have this label; what no option says is passed over."""
+        found: dict[str, Any] = {}
+        for field, said in product(fields(cls), label.replace(" ", "_").split(",_")):
+            if said == field.name:
+                found[field.name] = True
+            elif said.startswith(f"{field.name}_"):
+                found[field.name] = said.removeprefix(f"{field.name}_")
+        return cls(**found)
 
     def only(self, name: str) -> EngineOptions:
         """Return the plain engine with one of these options."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -22,6 +23,11 @@ def test_options_are_told_in_one_line_and_one_by_one() -> None:
     assert options.label == "compile, attention native, vae slicing"
     assert drawing("auto", options) == "auto, compile, attention native, vae slicing"
     assert options.only("attention") == EngineOptions(attention="native")
+
+
+@given(st.builds(EngineOptions, **{field.name: ... for field in fields(EngineOptions)}))
+def test_a_label_tells_the_options_again(options: EngineOptions) -> None:
+    assert EngineOptions.from_label(options.label) == options
 
 
 def test_an_effect_names_speed_and_distance() -> None:

@@ -130,6 +130,17 @@ def test_by_reference_rows_lead_to_the_pictures_and_no_byte_is_copied(store: Sto
     assert found.counts() == {"index": 1}  # the run's own stage makes it
 
 
+def test_references_lead_into_every_kind_of_place(location: Location) -> None:
+    library, store = Store(location.child("shelf/first")), Store(location.child("out"))
+    make_collection(library, 3)
+    join_collection(store, IDENTITY)
+    assert take_over(store, [library.location], stars(4), "run-2", "reference") == 3
+    assert verify(store).references == 3
+    assert not flaws(store)
+    library.delete(manifest.read_rows(library, ["path"]).column("path").to_pylist()[:1])
+    assert flaws(store) == {"missing"}
+
+
 def test_references_of_references_lead_to_the_first_collection_and_are_copied_whole(
     store: Store, library: Store, tmp_path: Path
 ) -> None:
