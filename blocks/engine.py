@@ -52,6 +52,9 @@ class DiffusersEngine(Block):
     least_similarity: float = Field(
         0.95, ge=-1, le=1, title="Least similarity", description="Mean cosine of both pictures' embeddings."
     )
+    least_ssim: float = Field(
+        0.9, ge=-1, le=1, title="Least SSIM", description="Structural similarity of the picture that differs most."
+    )
     falls_back: bool = Field(
         False,
         title="Fall back",
@@ -73,7 +76,7 @@ class DiffusersEngine(Block):
 
     def quality(self) -> QualityBudget:
         """Return the budget as plain values."""
-        return QualityBudget(self.least_psnr_db, self.least_similarity, self.falls_back)
+        return QualityBudget(self.least_psnr_db, self.least_similarity, self.least_ssim, self.falls_back)
 
     def check(self) -> str:
         """Return the options in one line."""

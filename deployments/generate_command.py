@@ -69,8 +69,15 @@ class GenerateOptions:
         CLIP or SigLIP folder that makes the collection searchable; "carried" is the small one that comes with
         Pressrun, "none" leaves the collection unsearchable.
     reuse_from : list of str
-        Another collection whose pictures are copied, not drawn, where they are exactly what is asked for; may be given
-        several times.
+        Another collection, or a folder of several, whose pictures are taken over, not drawn, where they are exactly
+        what is asked for; may be given several times.
+    reuse_as : str
+        Copy these pictures, or have the manifest refer to them where they are: no space is taken, and they are lost
+        with the other collection.
+    reuse_across_tenants : bool
+        Take pictures over from collections of other tenants too.
+    tenant : str
+        Whose pictures these are, settled once a collection; pictures are only taken over inside one tenant.
     batch_size : int
         Pictures drawn at once; measured when left out.
     workers : int
@@ -115,6 +122,9 @@ class GenerateOptions:
     seed: int | None = None
     embedder: str = "carried"
     reuse_from: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
+    reuse_as: Literal["copy", "reference"] = "copy"
+    reuse_across_tenants: Annotated[bool, Parameter(negative="")] = False
+    tenant: str = ""
     batch_size: int | None = None
     workers: int | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -241,9 +251,10 @@ def _show_summary(summary: RunSummary, as_json: bool) -> None:
         out.print_json(json.dumps(summary.record()))
         return
     colour = "green" if summary.outcome is Outcome.complete else "yellow"
+    taken_over = f" ({summary.reused} taken over)" if summary.reused else ""
     out.print(
         f"[bold {colour}]{summary.outcome.value}[/]: {summary.done} images rendered, {summary.failed} failed, "
-        f"{summary.held} held before, {summary.duplicates} duplicates; {summary.wall_s:.0f} s, "
+        f"{summary.held} held before{taken_over}, {summary.duplicates} duplicates; {summary.wall_s:.0f} s, "
         f"{summary.images_per_s:.1f} images/s",
         highlight=False,
         soft_wrap=True,

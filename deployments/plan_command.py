@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.table import Table
 from rich.text import Text
 
-from deployments.console import ExitCode, out, show_error
+from deployments.console import ExitCode, err, out, show_error
 from deployments.generate_command import GenerateOptions, Json, parameters_of
 from deployments.prefect_environment import prepare_prefect
 from pressrun.batch_sizes import BatchSizes, Shape
@@ -45,13 +45,15 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
         largest = fleet.largest
     finally:
         fleet.close()
-    drafted, profiles = draft.plan(), _profiles(draft)
+    drafted, profiles = draft.foresee(), _profiles(draft)
     quote = _quote(draft.job, drafted, profiles, largest)
     record = _record(draft, drafted, profiles) | _quoted(quote, draft.job.workers or largest)
     if as_json:
         out.print_json(json.dumps(record))
     else:
         _show(record, quote)
+    if draft.library.refusal:
+        err.print(Text(draft.library.refusal), soft_wrap=True)
     return ExitCode.DONE if _is_possible(quote) else ExitCode.REFUSED
 
 

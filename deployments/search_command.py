@@ -22,6 +22,7 @@ from pressrun.collection import read_identity
 from pressrun.errors import InvalidCollection, InvalidQuery
 from pressrun.location import Location
 from pressrun.models.embedder_folder import read_embedder
+from pressrun.picture_place import address
 from pressrun.storage import Store
 
 if TYPE_CHECKING:  # these bring faiss and torch, which `pressrun --help` need not wait for
@@ -142,16 +143,15 @@ def _vector(embedder: Embedder, query: str | None, image: Path | None) -> npt.ND
 
 
 def _show(store: Store, hits: Sequence[Hit]) -> None:
-    place = str(store.location).rstrip("/")
     if not hits:
         err.print("no picture fulfils the conditions")
     if not out.is_terminal:  # for another program: one hit a line, nothing folded
-        lines = (f"{hit.score:.3f}\t{place}/{hit.path}\t{' '.join(hit.prompt.split())}\n" for hit in hits)
+        lines = (f"{hit.score:.3f}\t{address(store, hit.path)}\t{' '.join(hit.prompt.split())}\n" for hit in hits)
         sys.stdout.writelines(lines)
         return
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name, justify in (("#", "right"), ("score", "right"), ("prompt", "left"), ("image", "left")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for number, hit in enumerate(hits, 1):
-        table.add_row(str(number), f"{hit.score:.3f}", Text(hit.prompt), Text(f"{place}/{hit.path}"))
+        table.add_row(str(number), f"{hit.score:.3f}", Text(hit.prompt), Text(address(store, hit.path)))
     out.print(table)

@@ -79,8 +79,10 @@ def _show(found: Verification, replayed: ReplaySummary | None, as_json: bool) ->
     if as_json:
         out.print_json(json.dumps(_record(found, replayed)))
         return
+    elsewhere = f", {found.references} in other collections" if found.references else ""
     line = (
-        f"{found.images} images, {found.objects} objects, {found.size_bytes / 1e6:.1f} MB, {found.indexed} in the index"
+        f"{found.images} images, {found.objects} objects{elsewhere}, {found.size_bytes / 1e6:.1f} MB, "
+        f"{found.indexed} in the index"
     )
     if found.is_sound:
         out.print(f"[bold green]sound[/]: {line}; every hash is right", highlight=False)
@@ -99,6 +101,7 @@ def _record(found: Verification, replayed: ReplaySummary | None) -> dict[str, ob
         "sound": found.is_sound,
         "images": found.images,
         "objects": found.objects,
+        "references": found.references,
         "indexed": found.indexed,
         "size_bytes": found.size_bytes,
         "flaws": [{"kind": flaw.kind, "name": flaw.name, "detail": flaw.detail} for flaw in found.flaws],

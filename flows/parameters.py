@@ -15,7 +15,7 @@ from blocks.engine import DiffusersEngine
 from blocks.forms import may_be_empty
 from blocks.storage import CollectionStore, ModelStore
 from pressrun.carried import embedder_folder
-from pressrun.job import Job, PromptSource
+from pressrun.job import Job, PromptSource, Reuse
 from pressrun.location import Location
 from pressrun.picture_file import PictureFormat
 from pressrun.request import SCHEDULERS, RequestDefaults
@@ -63,6 +63,13 @@ class ImageFormat(StrEnum):
     png = "png"
     webp = "webp"
     jpeg = "jpeg"
+
+
+class ReuseAs(StrEnum):
+    """What becomes of pictures that another collection holds."""
+
+    copy = "copy"
+    reference = "reference"
 
 
 class PictureDefaults(BaseModel):
@@ -138,8 +145,26 @@ class GenerateParameters(BaseModel):
     reuse_from: list[str] = Field(
         default_factory=list,
         title="Reuse from",
-        description="Other collections: a path or URL, or a path below the collection store. Pictures in them that are "
-        "exactly what is asked for are copied, not drawn.",
+        description="Other collections, or folders of several: a path or URL, or a path below the collection store. "
+        "Pictures in them that are exactly what is asked for are taken over, not drawn.",
+    )
+    reuse_as: ReuseAs = Field(
+        ReuseAs.copy,
+        title="Reuse as",
+        description="'copy' the pictures, or have the manifest refer to them where they are: 'reference' needs no "
+        "space, and the pictures are lost with the other collection.",
+    )
+    reuse_across_tenants: bool = Field(
+        False,
+        title="Reuse across tenants",
+        description="Take pictures over from collections of other tenants too; otherwise only of the job's own.",
+    )
+    tenant: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Whose pictures these are: letters, digits and . _ - ; empty for nobody's in particular. A "
+        "collection has one tenant for good.",
     )
     workers: int | None = _optional(
         "Workers to scale out to: 1 to 4096; empty for as many as are useful.", ge=1, le=4096
@@ -188,7 +213,8 @@ class GenerateParameters(BaseModel):
             engine=self.engine,
             dtype=self.precision.value,
             workers=self.workers,
-            libraries=tuple(_place(self.collection_store, path) for path in self.reuse_from),
+            reuse=self._reuse(),
+            tenant=self.tenant,
             options=(self.engine_options or DiffusersEngine()).options(),
             quality=(self.engine_options or DiffusersEngine()).quality(),
             picture_format=PictureFormat(self.image_format.value, self.image_level),
@@ -216,6 +242,10 @@ class GenerateParameters(BaseModel):
         if isinstance(place, ModelStore):
             return place.location().absolute()
         return _place(None if "://" in place else self.model_store, place)
+
+    def _reuse(self) -> Reuse:
+        places = tuple(_place(self.collection_store, path) for path in self.reuse_from)
+        return Reuse(places, self.reuse_as.value, self.reuse_across_tenants)
 
     def _defaults(self) -> RequestDefaults:
         chosen = self.defaults

@@ -33,6 +33,8 @@ class Identity:
         Length of an embedding; 0 without embeddings.
     image_ending : str
         Of the pictures' file names: "png", "webp" or "jpg".
+    tenant : str
+        Whose pictures these are; "" for nobody's in particular. Bounds what other collections take over.
     format_version : int
         Version of the layout.
     """
@@ -40,10 +42,12 @@ class Identity:
     embedder: str
     embedding_size: int
     image_ending: str = "png"
+    tenant: str = ""
     format_version: int = FORMAT_VERSION
 
 
 _IDENTITY_FIELDS = {field.name for field in fields(Identity)}
+_LATER_FIELDS = {"tenant"}  # that older collections of this format lack
 
 
 def read_identity(store: Store) -> Identity:
@@ -54,14 +58,26 @@ def read_identity(store: Store) -> Identity:
     InvalidCollection
         When the location cannot be reached, holds no collection, or one of another format.
     """
-    record = _read_record(store)
-    if record is None:
+    found = find_identity(store)
+    if found is None:
         raise InvalidCollection(f"{store.location} holds no collection (no {layout.COLLECTION}).")
-    return _identity(store, record)
+    return found
+
+
+def find_identity(store: Store) -> Identity | None:
+    """Return what a collection says of itself, or None where there is no collection.
+
+    Raises
+    ------
+    InvalidCollection
+        When the location cannot be reached, or holds a collection of another format.
+    """
+    record = _read_record(store)
+    return None if record is None else _identity(store, record)
 
 
 def _identity(store: Store, record: dict[str, Any]) -> Identity:
-    if record.get("format_version") != FORMAT_VERSION or record.keys() != _IDENTITY_FIELDS:
+    if record.get("format_version") != FORMAT_VERSION or record.keys() | _LATER_FIELDS != _IDENTITY_FIELDS:
         raise InvalidCollection(
             f"{store.location} has format version {record.get('format_version')}, this Pressrun reads version "
             f"{FORMAT_VERSION}; use the Pressrun that wrote it or generate into a new location."
@@ -107,7 +123,8 @@ def join_collection(store: Store, wanted: Identity) -> Identity:
     Raises
     ------
     InvalidCollection
-        When the collection has pictures of another format, or was embedded by another model than the job's.
+        When the collection has pictures of another format, belongs to another tenant, or was embedded by another model
+        than the job's.
     """
     check_location(store)
     if store.create(layout.COLLECTION, json.dumps(asdict(wanted), indent=2).encode()):
@@ -121,11 +138,12 @@ def check_fits(store: Store, wanted: Identity) -> None:
     Raises
     ------
     InvalidCollection
-        When the collection has pictures of another format, or was embedded by another model than the job's.
+        When the collection has pictures of another format, belongs to another tenant, or was embedded by another model
+        than the job's.
     """
-    record = _read_record(store)
-    if record is not None:
-        _same(store, _identity(store, record), wanted)
+    found = find_identity(store)
+    if found is not None:
+        _same(store, found, wanted)
 
 
 def _same(store: Store, found: Identity, wanted: Identity) -> Identity:
@@ -133,6 +151,11 @@ def _same(store: Store, found: Identity, wanted: Identity) -> Identity:
         raise InvalidCollection(
             f"{store.location} holds .{found.image_ending} pictures, the job would write .{wanted.image_ending}; "
             "use the same image format or generate into a new location."
+        )
+    if found.tenant != wanted.tenant:
+        raise InvalidCollection(
+            f"{store.location} belongs to the tenant {found.tenant or 'none'}, the job to {wanted.tenant or 'none'}; "
+            "give the collection's own tenant with --tenant, or generate into a new location."
         )
     if found != wanted:
         raise InvalidCollection(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from itertools import product
+from typing import Any, Literal
 
 Attention = Literal["default", "native", "flash", "sage", "xformers", "flex"]
 Offload = Literal["none", "model", "sequential"]
@@ -59,6 +60,17 @@ class EngineOptions:
         """What was chosen, in one line; "" for the plain engine."""
         return ", ".join(_say(name, getattr(self, name)) for name in self.chosen)
 
+    @classmethod
+    def from_label(cls, label: str) -> EngineOptions:
+        """Return the options that have this label; what no option says is passed over."""
+        found: dict[str, Any] = {}
+        for field, said in product(fields(cls), label.replace(" ", "_").split(",_")):
+            if said == field.name:
+                found[field.name] = True
+            elif said.startswith(f"{field.name}_"):
+                found[field.name] = said.removeprefix(f"{field.name}_")
+        return cls(**found)
+
     def only(self, name: str) -> EngineOptions:
         """Return the plain engine with one of these options."""
         return replace(EngineOptions(), **{name: getattr(self, name)})
@@ -74,12 +86,15 @@ class QualityBudget:
         Mean peak signal-to-noise ratio over the sample, decibels; 30 is hard to see, equal pictures have infinity.
     least_similarity : float
         Mean cosine between the embeddings of both pictures, 0 .. 1; only where the job has an embedder.
+    least_ssim : float
+        Structural similarity of the sample picture that differs most, -1 .. 1; equal pictures have 1.
     falls_back : bool
         Whether a run over its budget goes on with the plain engine; otherwise it is refused.
     """
 
     least_psnr_db: float = 30.0
     least_similarity: float = 0.95
+    least_ssim: float = 0.9
     falls_back: bool = False
 
 
@@ -95,6 +110,8 @@ class OptionTrial:
         Times the plain engine's speed.
     psnr_db : float
         Peak signal-to-noise ratio against its pictures, decibels; infinity for equal ones.
+    ssim : float
+        Structural similarity of the picture that differs most from its; 1 for equal ones.
     similarity : float or None
         Mean cosine between the embeddings of both; None without an embedder.
     """
@@ -102,13 +119,14 @@ class OptionTrial:
     name: str
     speedup: float
     psnr_db: float
+    ssim: float
     similarity: float | None = None
 
     @property
     def effect(self) -> str:
         """The measurements in one line."""
         alike = "" if self.similarity is None else f", similarity {self.similarity:.3f}"
-        pixels = "the same pixels" if math.isinf(self.psnr_db) else f"PSNR {self.psnr_db:.1f} dB"
+        pixels = "the same pixels" if math.isinf(self.psnr_db) else f"PSNR {self.psnr_db:.1f} dB, SSIM {self.ssim:.3f}"
         return f"{self.speedup:.2f} times the plain engine's speed, {pixels}{alike}"
 
 

@@ -15,7 +15,27 @@ from pressrun.picture_file import PictureFormat
 from pressrun.request import RequestDefaults
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+HowReused = Literal["copy", "reference"]
 PromptSource = Location | Sequence[str | Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Where pictures that exist are taken over from, and how.
+
+    Parameters
+    ----------
+    places : tuple of Location
+        Other collections, or folders of several.
+    how : str
+        "copy" the pictures, or have rows refer to them where they are ("reference").
+    across_tenants : bool
+        Whether collections of other tenants are asked too.
+    """
+
+    places: tuple[Location, ...] = ()
+    how: HowReused = "copy"
+    across_tenants: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +76,10 @@ class Job:
         What the engine trades.
     quality : QualityBudget
         How far pictures may be from the plain engine's.
-    libraries : tuple of Location
+    reuse : Reuse
         Other collections, whose pictures are taken over where they are exactly what is asked for.
+    tenant : str
+        Whose pictures these are; "" for nobody's in particular.
     picture_format : PictureFormat
         How pictures are written.
     adapters : mapping
@@ -80,7 +102,8 @@ class Job:
     cache_folder: str = "~/.cache/pressrun"
     options: EngineOptions = field(default_factory=EngineOptions)
     quality: QualityBudget = field(default_factory=QualityBudget)
-    libraries: tuple[Location, ...] = ()
+    reuse: Reuse = field(default_factory=Reuse)
+    tenant: str = ""
     picture_format: PictureFormat = field(default_factory=PictureFormat)
     adapters: Mapping[str, Location] = field(default_factory=dict)
 

@@ -124,12 +124,13 @@ def write_part(store: Store, rows: pa.Table) -> str:
     return name
 
 
-def held_images(store: Store) -> ImageIds:
-    """Return every image that a part or a receipt names, in 16 bytes an image."""
+def held_images(*stores: Store) -> ImageIds:
+    """Return every image that a part or a receipt of these collections names, in 16 bytes an image."""
     held = ImageIds()
-    for rows in row_tables(store, ["image_id"]):
-        for ids in rows.column("image_id").iterchunks():
-            held.add(ids.filter(are_image_ids(ids)))  # what is no id names no image
+    for store in stores:
+        for rows in row_tables(store, ["image_id"]):
+            for ids in rows.column("image_id").iterchunks():
+                held.add(ids.filter(are_image_ids(ids)))  # what is no id names no image
     return held
 
 

@@ -1,14 +1,14 @@
 """Pictures taken over from other collections that hold exactly what is asked for.
 
-Knows nothing of rendering. Only collections that the job names are looked at; a picture is copied with its own hash
-checked, and committed as if it had been rendered here.
+Knows nothing of rendering, nor of which collections may be asked (`pressrun.library`). A picture's hash is checked, and
+it is committed as if it had been rendered here: copied, or by reference, its row then telling where it is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,117 +17,127 @@ import pyarrow as pa
 
 from pressrun import layout, manifest
 from pressrun.bucket_order import rows_at
-from pressrun.collection import Identity, read_identity
-from pressrun.errors import InvalidJob
+from pressrun.errors import InvalidCollection
 from pressrun.image_ids import IdLookup, are_image_ids, first_not_held, ids_of
+from pressrun.job import HowReused
+from pressrun.location import Location
+from pressrun.picture_place import address, read_picture
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
 
 _ROWS_AT_ONCE = 1000
-_COPIES_AT_ONCE = 16
+_PICTURES_AT_ONCE = 16
 logger = logging.getLogger(__name__)
 
 
-def check_library(library: Store, identity: Identity) -> None:
-    """Refuse a collection whose pictures could not stand in this one.
+class _Wanted:
+    """What the collection lacks of what is asked for, becoming less as it is taken over."""
 
-    Parameters
-    ----------
-    library : Store
-        A collection to take pictures over from.
-    identity : Identity
-        The collection that they would go to.
+    def __init__(self, store: Store, requests: pa.Table) -> None:
+        asked = ids_of(requests)
+        self._open = first_not_held(asked, manifest.held_images(store)).rows  # where each is asked for first
+        self._places = IdLookup(asked, self._open)
+        self._requests = requests
 
-    Raises
-    ------
-    InvalidCollection
-        When there is no collection.
-    InvalidJob
-        When it was embedded by another model, or its pictures have another format.
-    """
-    found = read_identity(library)
-    for name, theirs, ours in (
-        ("embedder", found.embedder[:12] or "none", identity.embedder[:12] or "none"),
-        ("image format", found.image_ending, identity.image_ending),
-    ):
-        if theirs != ours:
-            raise InvalidJob(
-                f"Pictures of {library.location} cannot be taken over: its {name} is {theirs}, the job's is {ours}; "
-                f"use the same {name} or leave this collection out."
-            )
+    @property
+    def is_empty(self) -> bool:
+        return not self._open.any()
+
+    def among(self, rows: pa.Table) -> pa.Table:
+        """Return the rows of pictures that are still wanted."""
+        places = self._places.find(ids_of(rows))
+        return rows.filter(pa.array((places >= 0) & self._open[places]))
+
+    def settle(self, rows: pa.Table) -> pa.Table:
+        """Return the requests that these rows answer, which are wanted no more."""
+        places = self._places.find(ids_of(rows))
+        self._open[places] = np.False_
+        return pa.Table.from_batches(rows_at(self._requests, places))
 
 
-def take_over(store: Store, library: Store, requests: pa.Table, run_id: str) -> int:
-    """Copy the pictures that are asked for from a library, commit them, and return how many there were.
+def take_over(
+    store: Store, collections: Iterable[Location], requests: pa.Table, run_id: str, how: HowReused = "copy"
+) -> int:
+    """Take over the pictures that are asked for and held elsewhere, commit them, and return how many there were.
 
-    A picture that is missing or damaged in the library is left for the run to render.
+    A picture that is missing or damaged there is left for the next collection that holds it, or for the run to render.
 
     Parameters
     ----------
     store : Store
         The collection; this run holds its claim.
-    library : Store
-        Another collection, checked by `check_library`; only read.
+    collections : iterable of Location
+        Other collections that fit this one; only read.
     requests : pyarrow.Table
         Named requests of the job, duplicates included.
     run_id : str
         The run that rows name.
+    how : str
+        "copy" the pictures, or let rows refer to them where they are ("reference").
     """
-    wanted = _wanted(store, requests)
-    taken = 0
-    for theirs in _rows_of(library, wanted, requests.num_rows):
-        copied = _copy_all(store, library, theirs)
-        if copied.num_rows:
-            asked = pa.Table.from_batches(rows_at(requests, wanted.find(ids_of(copied))))
-            manifest.write_part(store, _as_asked(copied, asked, run_id))
-            taken += copied.num_rows
+    if not (sources := [Store(place) for place in collections]):
+        return 0
+    wanted, taken = _Wanted(store, requests), 0
+    for source in sources:
+        if wanted.is_empty:
+            break
+        for theirs in _rows_of(source, wanted):
+            ours = _brought(store, source, theirs, how)
+            if ours.num_rows:
+                manifest.write_part(store, _as_asked(ours, wanted.settle(ours), run_id))
+                taken += ours.num_rows
     return taken
 
 
-def _wanted(store: Store, requests: pa.Table) -> IdLookup:
-    """Return where each picture that the collection lacks is asked for first."""
-    asked = ids_of(requests)
-    return IdLookup(asked, first_not_held(asked, manifest.held_images(store)).rows)
-
-
-def _rows_of(library: Store, wanted: IdLookup, asked_rows: int) -> Iterator[pa.Table]:
-    """Yield the library's rows of wanted pictures, a limited number at once and none twice."""
-    yielded = np.zeros(asked_rows, np.bool_)
-    for name in [*manifest.receipt_names(library), *manifest.part_names(library)]:
+def _rows_of(source: Store, wanted: _Wanted) -> Iterator[pa.Table]:
+    """Yield the rows of wanted pictures, a limited number at once."""
+    for name in [*manifest.receipt_names(source), *manifest.part_names(source)]:
         try:
-            rows = manifest.read_table(library, name)
+            rows = manifest.read_table(source, name)
         except FileNotFoundError:  # its own run compacts meanwhile; what is missed is rendered
             continue
-        rows = first_of_each(rows.filter(are_image_ids(rows.column("image_id"))))
-        places = wanted.find(ids_of(rows))
-        chosen = (places >= 0) & ~yielded[places]
-        yielded[places[chosen]] = True
-        rows = rows.filter(pa.array(chosen))
+        rows = wanted.among(first_of_each(rows.filter(are_image_ids(rows.column("image_id")))))
         for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
             yield rows.slice(start, _ROWS_AT_ONCE)
 
 
-def _copy_all(store: Store, library: Store, rows: pa.Table) -> pa.Table:
-    def copy(row: dict[str, Any]) -> bool:
-        return _copy(store, library, row)
+def _brought(store: Store, source: Store, rows: pa.Table, how: HowReused) -> pa.Table:
+    """Return the rows whose pictures are sound, with the paths that they have from here on."""
 
-    with ThreadPoolExecutor(_COPIES_AT_ONCE) as threads:
-        copied = list(threads.map(copy, rows.select(["image_id", "path", "sha256"]).to_pylist()))
-    return rows.filter(pa.array(copied, pa.bool_()))
+    def bring(row: dict[str, Any]) -> str | None:
+        data = _sound_picture(source, row)
+        if data is None:
+            return None
+        return _reference(store, source, row) if how == "reference" else _copy(store, row, data)
+
+    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
+        paths = pa.array(threads.map(bring, rows.select(["image_id", "path", "sha256"]).to_pylist()), pa.string())
+    at = rows.schema.get_field_index("path")
+    moved = rows.set_column(at, pa.field("path", pa.string()), paths)
+    return moved.filter(paths.is_valid()).cast(rows.schema)
 
 
-def _copy(store: Store, library: Store, row: dict[str, Any]) -> bool:
+def _sound_picture(source: Store, row: dict[str, Any]) -> bytes | None:
     try:
-        data = library.read(row["path"])
-    except FileNotFoundError:
+        data = read_picture(source, row["path"])
+    except (FileNotFoundError, InvalidCollection):
         data = b""
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        logger.warning("%s in %s is not what its row says; it is rendered instead", row["path"], library.location)
-        return False
+    if hashlib.sha256(data).hexdigest() == row["sha256"]:
+        return data
+    logger.warning("%s is not what its row in %s says; it is not taken over", row["path"], source.location)
+    return None
+
+
+def _reference(store: Store, source: Store, row: dict[str, Any]) -> str:
+    own = address(store, "")  # a picture can have come from here
+    return address(source, row["path"]).removeprefix(own)
+
+
+def _copy(store: Store, row: dict[str, Any], data: bytes) -> str:
     path = layout.image(row["image_id"], row["path"].rpartition(".")[2])
     if not store.create(path, data) and store.read(path) != data:
         store.write(path, data)  # an orphan of a killed run: no row names it, or the picture would be held
-    return True
+    return path
 
 
 def _as_asked(theirs: pa.Table, asked: pa.Table, run_id: str) -> pa.Table:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
@@ -17,16 +17,16 @@ from pressrun.engine_name import check_engine
 from pressrun.errors import CollectionBusy, InvalidJob
 from pressrun.job import Job
 from pressrun.ledger import Ledger
+from pressrun.library import Library, find_library
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter, revisions_of
 from pressrun.models.adapter_fit import read_adapters
 from pressrun.models.diffusers_folder import ModelFacts, read_model
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
-from pressrun.picture_file import PictureFormat
 from pressrun.plan import Plan, plan_requests
 from pressrun.prompts.file import read_requests
 from pressrun.prompts.rules import ModelLimits
-from pressrun.reuse import check_library, take_over
+from pressrun.reuse import take_over
 from pressrun.storage import Store
 from pressrun.writer_claim import WriterClaim
 
@@ -47,6 +47,8 @@ class Draft:
         Every request, with its image id.
     adapters : tuple of Adapter
         The job's adapters, whether a request uses them or not.
+    library : Library
+        The collections to take pictures over from.
     """
 
     job: Job
@@ -54,10 +56,16 @@ class Draft:
     embedder_facts: EmbedderFacts | None
     requests: pa.Table
     adapters: tuple[Adapter, ...] = ()
+    library: Library = field(default_factory=Library)
 
     def plan(self) -> Plan:
         """Return what the collection does not hold yet."""
         return plan_requests(self.requests, manifest.held_images(Store(self.job.collection)))
+
+    def foresee(self) -> Plan:
+        """Return what will be left to render after pictures are taken over, if those are all sound."""
+        places = [self.job.collection, *self.library.collections]
+        return plan_requests(self.requests, manifest.held_images(*map(Store, places)))
 
 
 class Run:
@@ -82,6 +90,7 @@ class Run:
         self.embedder_facts = draft.embedder_facts
         self.adapters = draft.adapters
         self.plan = plan
+        self.library = draft.library
         self.store = Store(draft.job.collection)
         self.ledger = Ledger(total=plan.todo.num_rows)
         self._claim = claim
@@ -128,7 +137,7 @@ def draft_run(job: Job) -> Draft:
     Raises
     ------
     InvalidJob
-        When there is no such engine, or a budget and no price.
+        When there is no such engine, a budget and no price, or a collection named for reuse that does not fit.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
@@ -142,10 +151,9 @@ def draft_run(job: Job) -> Draft:
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
     adapters = read_adapters(job.adapters, {facts.name: (job.model, facts)})[facts.name]
-    identity = _identity(embedder_facts, job.picture_format)
+    identity = _identity(embedder_facts, job)
     check_fits(Store(job.collection), identity)
-    for place in job.libraries:
-        check_library(Store(place), identity)
+    library = find_library(job.reuse, identity, job.collection)
     limits = ModelLimits(
         width_px=facts.width_px,
         height_px=facts.height_px,
@@ -156,7 +164,7 @@ def draft_run(job: Job) -> Draft:
     requests = read_requests(
         job.prompts, job.defaults, limits, picture_revision(facts, job.engine), revisions_of(adapters)
     )
-    return Draft(job, facts, embedder_facts, requests, adapters)
+    return Draft(job, facts, embedder_facts, requests, adapters, library)
 
 
 def picture_revision(facts: ModelFacts, engine: str) -> str:
@@ -185,10 +193,10 @@ def open_run(job: Job, run_id: str) -> Run:
     claim = WriterClaim(store, run_id)
     claim.acquire()
     try:
-        join_collection(store, _identity(draft.embedder_facts, job.picture_format))
+        join_collection(store, _identity(draft.embedder_facts, job))
         store.sweep()
         manifest.compact_leftovers(store)
-        reused = sum(take_over(store, Store(place), draft.requests, run_id) for place in job.libraries)
+        reused = take_over(store, draft.library.collections, draft.requests, run_id, job.reuse.how)
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
         manifest.write_large(run.store, layout.run(run_id, "plan.parquet"), draft.requests)
@@ -213,9 +221,9 @@ def _check_terms(job: Job) -> None:
         )
 
 
-def _identity(embedder: EmbedderFacts | None, picture_format: PictureFormat) -> Identity:
+def _identity(embedder: EmbedderFacts | None, job: Job) -> Identity:
     revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
-    return Identity(revision, dimension, picture_format.ending)
+    return Identity(revision, dimension, job.picture_format.ending, job.tenant)
 
 
 def _describe(run: Run) -> dict[str, object]:
@@ -235,6 +243,8 @@ def _describe(run: Run) -> dict[str, object]:
         "dtype": job.dtype,
         "options": asdict(job.options),
         "picture_format": asdict(job.picture_format),
+        "tenant": job.tenant,
+        "reuse": _reuse(run),
         "deadline_s": job.deadline_s,
         "budget": job.budget,
         "price_per_worker_hour": job.price_per_worker_hour,
@@ -243,4 +253,14 @@ def _describe(run: Run) -> dict[str, object]:
         "held": run.plan.held,
         "reused": run.ledger.reused,
         "todo": run.plan.todo.num_rows,
+    }
+
+
+def _reuse(run: Run) -> dict[str, object]:
+    reuse = run.job.reuse
+    return {
+        "from": [str(place) for place in run.library.collections],
+        "passed_over": {reason: list(places) for reason, places in run.library.passed_over.items()},
+        "how": reuse.how,
+        "across_tenants": reuse.across_tenants,
     }

@@ -21,6 +21,7 @@ from pressrun.collection import Identity, read_identity
 from pressrun.errors import InvalidCollection
 from pressrun.index.generations import commit_index, current_index, load_index
 from pressrun.index.vectors import Index
+from pressrun.picture_place import is_reference, read_picture
 from pressrun.request import first_of_each
 from pressrun.storage import TEMPORARY, Store
 
@@ -58,6 +59,8 @@ class Verification:
         Distinct images with a row.
     objects : int
         Objects under images/.
+    references : int
+        Images whose pictures are in other collections.
     size_bytes : int
         Bytes of the images that were read and hashed.
     indexed : int
@@ -68,6 +71,7 @@ class Verification:
 
     images: int = 0
     objects: int = 0
+    references: int = 0
     size_bytes: int = 0
     indexed: int = 0
     flaws: list[Flaw] = field(default_factory=list)
@@ -94,6 +98,7 @@ def verify(store: Store) -> Verification:
     found = Verification()
     rows = _rows(store, found)
     found.images = rows.num_rows
+    found.references = sum(map(is_reference, rows.column("path").to_pylist()))
     for chunk in _chunks(rows.to_batches(max_chunksize=_ROWS_AT_ONCE)):
         _check_objects(store, chunk, found)
     _check_orphans(store, rows, found)
@@ -105,9 +110,9 @@ def verify(store: Store) -> Verification:
 def mend(store: Store, found: Verification) -> None:
     """Put right what `verify` found, so that rerunning the job restores what is lost.
 
-    Rows without a sound object and files of the manifest that cannot be read are dropped (the images are rendered again
-    by the next run), doubled rows and leftover receipts are compacted, orphans and temporary objects are deleted, and
-    the index is brought up to the manifest.
+    What lies in other collections stays as it is. Rows without a sound object and files of the manifest that cannot be
+    read are dropped (the images are rendered again by the next run), doubled rows and leftover receipts are compacted,
+    orphans and temporary objects are deleted, and the index is brought up to the manifest.
 
     Parameters
     ----------
@@ -122,7 +127,7 @@ def mend(store: Store, found: Verification) -> None:
     if lost or "twice" in found.counts():
         _rewrite_parts(store, lost)
     named = set(manifest.read_rows(store, ["path"]).to_pydict().get("path", []))  # a run may have ended after the look
-    unwanted = {flaw.name for flaw in found.flaws if flaw.kind in ("orphan", "changed")}
+    unwanted = {flaw.name for flaw in found.flaws if flaw.kind in ("orphan", "changed") and not is_reference(flaw.name)}
     store.delete(sorted(unwanted - named))
     store.sweep()
     _mend_index(store, read_identity(store))
@@ -174,9 +179,10 @@ def _check_object(store: Store, row: dict[str, Any]) -> tuple[int, Flaw | None]:
     """Return how many bytes were read, and what is wrong with them."""
     path, sha256, size_bytes = row["path"], row["sha256"], row["size_bytes"]
     try:
-        data = store.read(path)
+        data = read_picture(store, path)
     except FileNotFoundError:
-        return 0, Flaw("missing", path, "the manifest has a row, there is no object")
+        where = " in the collection that it refers to" if is_reference(path) else ""
+        return 0, Flaw("missing", path, f"the manifest has a row, there is no object{where}")
     digest = hashlib.sha256(data).hexdigest()
     if digest != sha256:
         return len(data), Flaw("changed", path, f"sha256 is {digest[:12]}..., the manifest says {sha256[:12]}...")

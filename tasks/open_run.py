@@ -23,4 +23,7 @@ def open_run(job: Job, run_id: str) -> Run:
         f"{plan.requests.num_rows} images asked for: {plan.todo.num_rows} to render, {plan.held} held already, "
         f"{run.ledger.reused} of these taken over, {plan.duplicates} duplicates"
     )
+    if run.library.refusal:
+        log_line(run.library.refusal)
+        tell(News("open run", note=run.library.refusal))
     return run

@@ -19,7 +19,7 @@ from pressrun.batch import BUCKET_FIELDS, Batch
 from pressrun.bucket_order import rows_at
 from pressrun.engine_options import EngineOptions, OptionTrial, QualityBudget
 from pressrun.errors import QualityRefused
-from pressrun.picture_distance import psnr_db
+from pressrun.picture_distance import psnr_db, ssim
 from pressrun.run import Run
 from workers.cancellation import working_for
 from workers.engines.loading import load_renderer
@@ -99,7 +99,8 @@ def _trial(order: PrintOrder, name: str, sample: Batch, plain: _Drawn) -> Option
     if embedder is not None:
         pairs = embedder.embed_images(plain.pixels) * embedder.embed_images(drawn.pixels)  # (N, D), L2-normalised
         similarity = float(np.mean(pairs.sum(axis=1)))
-    return OptionTrial(name, plain.image_s / drawn.image_s, psnr_db(plain.pixels, drawn.pixels), similarity)
+    distances = psnr_db(plain.pixels, drawn.pixels), ssim(plain.pixels, drawn.pixels)
+    return OptionTrial(name, plain.image_s / drawn.image_s, *distances, similarity)
 
 
 def _draw(order: PrintOrder, sample: Batch) -> _Drawn:
@@ -131,6 +132,8 @@ def _breach(trial: OptionTrial, budget: QualityBudget) -> str:
     found = []
     if trial.psnr_db < budget.least_psnr_db:
         found.append(f"PSNR {trial.psnr_db:.1f} dB, at least {budget.least_psnr_db:.1f} dB wanted")
+    if trial.ssim < budget.least_ssim:
+        found.append(f"SSIM {trial.ssim:.3f}, at least {budget.least_ssim:.3f} wanted")
     if trial.similarity is not None and trial.similarity < budget.least_similarity:
         found.append(f"similarity {trial.similarity:.3f}, at least {budget.least_similarity:.3f} wanted")
     return " and ".join(found)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from pressrun import layout
 from pressrun.errors import InvalidCollection, StageFailed
+from pressrun.picture_place import read_picture
 from pressrun.replay.likeness import Likeness, compare_file
 from pressrun.replay.placing import Placing
 from pressrun.replay.record import Sighting
@@ -64,7 +65,7 @@ def draw_again(placing: Placing, order: PrintOrder, threads: int | None) -> list
 
 def _compare(store: Store, path: str, sha256: str, drawn: Pixels) -> tuple[Likeness | None, str]:
     try:
-        data = store.read(path)
+        data = read_picture(store, path)
         if hashlib.sha256(data).hexdigest() != sha256:
             return None, "the file is not the one of the manifest: its sha256 differs"
         return compare_file(data, drawn), ""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from pressrun.errors import ExportFailed
+from pressrun.picture_place import read_picture as read_bytes
 from pressrun.storage import Store
 
 _AT_ONCE = 16
@@ -34,7 +35,7 @@ def read_picture(store: Store, row: Row) -> bytes:
     """
     path, sha256 = row["path"], row["sha256"]
     try:
-        data = store.read(path)
+        data = read_bytes(store, path)
     except FileNotFoundError:
         raise ExportFailed(f"{path} is missing in {store.location}, though the manifest names it; {_REMEDY}.") from None
     digest = hashlib.sha256(data).hexdigest()

@@ -30,7 +30,7 @@ class Hit:
     image_id : str
         The picture.
     path : str
-        Its name in the collection.
+        Its name in the collection, or its whole address where it was taken over by reference.
     prompt : str
         What was asked for.
     score : float

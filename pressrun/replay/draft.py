@@ -181,14 +181,8 @@ def _setting(placing: Placing, models: Mapping[str, Model], records: Mapping[str
         engine=record.get("engine", str(then.get("engine"))),
         dtype=cast("Dtype", dtype) if dtype in _DTYPES else "auto",
         threads=threads if "torch" in then and isinstance(threads, int) else None,
-        options=_options(record, str(then.get("options", ""))),
+        options=EngineOptions.from_label(str(then.get("options", ""))),  # pictures taken over are of another run's
     )
-
-
-def _options(record: Mapping[str, Any], label: str) -> EngineOptions:
-    """Return the run's engine options; the plain engine where the pictures say that it drew them after all."""
-    options = EngineOptions(**record.get("options", {}))
-    return options if options.label == label else EngineOptions()
 
 
 def _provenance(placing: Placing) -> Provenance:

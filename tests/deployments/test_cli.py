@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flows.generate_images import generate_images
+from pressrun.run import open_run
 from tasks.warm_model import warm_model
 from tests import runs
 
@@ -171,6 +172,11 @@ def test_plan_tells_what_would_be_done_and_changes_nothing(
     assert (record["asked"], record["duplicates"], record["held"], record["to_render"]) == (7, 1, 1, 5)
     assert (record["batches"], record["workers"]) == (3, 2)
     assert "to render" in said("plan", file, *runs.quick_options(collection, embedder="carried"))[1]
+    elsewhere = runs.quick_options(tmp_path / "new", embedder="carried")
+    _, told, _ = said("plan", file, *elsewhere, "--reuse-from", collection, "--json")
+    assert (json.loads(told)["held"], json.loads(told)["to_render"]) == (1, 5)
+    code, _, err = said("plan", file, *elsewhere, "--reuse-from", collection.parent, "--tenant", "acme")
+    assert (code, "passed over for what does not fit: 1 (tenant: 1" in err) == (0, True)
     assert everything_below(tmp_path) == before
 
 
@@ -213,6 +219,17 @@ def test_search_shows_prompts_as_they_were_written(said: Any, made: Path) -> Non
     assert code == 0
     assert PROMPTS[1]["prompt"].split()[0] in told
     assert ":star:" in told
+
+
+def test_search_tells_where_pictures_of_another_collection_are(said: Any, made: Path, tmp_path: Path) -> None:
+    referring = tmp_path / "referring"
+    reuse = {"embedder": "carried", "reuse_from": [str(made)], "reuse_as": "reference"}
+    open_run(runs.job(referring, PROMPTS, **reuse).job(), "run-2").close()
+    assert said("verify", referring, "--repair")[0] == 0  # makes the index, which is the last stage of a run
+    _, told, _ = said("search", referring, "a star")
+    paths = [Path(line.split("\t")[1]) for line in told.splitlines()]
+    assert len(paths) == 3
+    assert all(path.is_file() and path.is_relative_to(made) for path in paths)
 
 
 def test_search_gives_another_program_one_hit_a_line(said: Any, made: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deployments import cli
+from pressrun.run import open_run
 from tests import replays, runs
 from workers.fleet import LocalFleet
 
@@ -82,6 +83,21 @@ def test_a_sound_replay_is_recorded_and_told_and_changes_nothing_else(say: Say, 
     code, told, _ = say("verify", collection)
     assert "last replay, 20" in told
     assert "10 equal" in told
+
+
+def test_pictures_taken_over_by_reference_are_verified_replayed_and_exported(
+    say: Say, collection: Path, fleet: LocalFleet, tmp_path: Path
+) -> None:
+    referring, shards = tmp_path / "referring", tmp_path / "shards"
+    reuse = {"reuse_from": [str(collection)], "reuse_as": "reference"}
+    open_run(runs.job(referring, runs.prompts(12), **reuse).job(), "run-2").close()
+    code, told, _ = say("verify", referring)
+    assert (code, "sound: 12 images, 0 objects, 12 in other collections" in " ".join(told.split())) == (0, True)
+    code, told, _ = say("replay", referring, "--dask", fleet.open().scheduler.address, "--sample", 4)
+    assert (code, "8 equal" in told) == (0, True)
+    assert say("export", referring, shards, "--format", "imagefolder")[0] == 0
+    there, here = ({path.name: path.read_bytes() for path in folder.rglob("*.png")} for folder in (collection, shards))
+    assert here == there
 
 
 def test_a_picture_that_comes_out_otherwise_is_a_flaw_unless_it_is_tolerated(again: Any, collection: Path) -> None:

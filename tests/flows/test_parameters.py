@@ -15,6 +15,7 @@ from blocks.storage import CollectionStore, ModelStore
 from flows.generate_images import generate_images
 from flows.parameters import GenerateParameters, PictureDefaults
 from pressrun.carried import CARRIED_EMBEDDER
+from pressrun.job import Reuse
 from pressrun.location import Location
 from pressrun.request import SCHEDULERS, RequestDefaults
 from workers.fleet import JoinedFleet, LocalFleet
@@ -77,6 +78,8 @@ def test_the_server_accepts_what_the_model_accepts(schema: dict[str, Any], param
         {"defaults": {"scheduler": "ddin"}},
         {"output": 3},
         {"deadline": "soon"},
+        {"tenant": "a b"},
+        {"reuse_as": "link"},
         {"budget": -1},
     ],
 )
@@ -99,6 +102,15 @@ def test_deadline_budget_and_price_reach_the_job() -> None:
     assert (job.deadline_s, job.budget, job.price_per_worker_hour) == (5400.0, 30.0, 2.0)
     assert job.has_terms
     assert not GenerateParameters(**LEAST).job().has_terms
+
+
+def test_reuse_and_tenant_reach_the_job() -> None:
+    store = CollectionStore(url="s3://studio")
+    chosen = {"reuse_from": ["library"], "reuse_as": "reference", "reuse_across_tenants": True, "tenant": "acme"}
+    job = GenerateParameters(**LEAST, collection_store=store, **chosen).job()
+    assert (job.reuse, job.tenant) == (Reuse((Location("s3://studio/library"),), "reference", True), "acme")
+    plain = GenerateParameters(**LEAST).job()
+    assert (plain.reuse, plain.tenant) == (Reuse(), "")
 
 
 def test_a_deadline_that_cannot_be_read_is_answered_with_examples() -> None:

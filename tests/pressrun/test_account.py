@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from PIL import Image
 
 from pressrun import layout, manifest
 from pressrun.failures import Failure, write_failures
-from pressrun.job import Job
+from pressrun.job import Job, Reuse
 from pressrun.location import Location
 from pressrun.profile import Profile, Timing
 from pressrun.quote import Crew, Terms, make_quote
@@ -133,6 +134,18 @@ def test_pictures_that_are_gone_or_damaged_do_not_cost_the_report(run: Run, capl
     assert [picture.image_id for picture in search.pictures] == ids(rows)[2:]
     assert paths[0] in caplog.text
     assert paths[1] in caplog.text
+
+
+def test_pictures_taken_over_by_reference_are_shown(run: Run, tmp_path: Path) -> None:
+    print_images(run)
+    reuse = Reuse((Location(run.job.collection.url),), "reference")
+    second = open_run(replace(run.job, collection=Location(str(tmp_path / "referring")), reuse=reuse), "run-2")
+    try:
+        _, facts = account(second)
+        assert (facts.images_reused, len(facts.samples)) == (3, 3)
+        assert second.store.exists(layout.CONTACT_SHEET)
+    finally:
+        second.close()
 
 
 def test_search_examples_keep_their_order_and_scores(run: Run) -> None:

@@ -28,7 +28,7 @@ from workers.engines.diffusers_schedulers import fresh_scheduler
 from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
 from workers.engines.renderer import OutOfMemory, Pixels
 from workers.engines.text_memo import TextMemo, share_texts
-from workers.engines.tuning import forget_steps, tune
+from workers.engines.tuning import forget_steps, tune, versions
 
 Result = TypeVar("Result")
 
@@ -164,7 +164,7 @@ class DiffusersRenderer:
             "dtype": self._dtype_name,
             "device": _device_name(self._device),
             "threads": torch.get_num_threads(),
-            **({"options": self._tuning.label} if self._tuning.chosen else {}),
+            **({"options": self._tuning.label, **versions(self._tuning)} if self._tuning.chosen else {}),
         }
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from importlib.metadata import version
 from typing import Any
 
 import diffusers
@@ -58,6 +59,11 @@ def denoiser_of(pipeline: Any) -> Any:
         if isinstance(module, torch.nn.Module):
             return module
     raise InvalidJob(f"{type(pipeline).__name__} has no denoiser that engine options could act on; leave them out.")
+
+
+def versions(options: EngineOptions) -> dict[str, str]:
+    """Return the versions of packages that only these options use, and that bits depend on."""
+    return {"torchao": version("torchao")} if options.quantization != "none" else {}
 
 
 def forget_steps(pipeline: Any) -> None:
@@ -118,9 +124,19 @@ def _cache_steps(pipeline: Any, denoiser: Any, name: str) -> None:
 
 def _quantize(denoiser: Any, name: str) -> None:
     if importlib.util.find_spec("torchao") is None:
-        raise InvalidJob(f"The quantization {name!r} needs the package torchao, which is not installed on this worker.")
-    quantization = importlib.import_module("torchao.quantization")
-    quantization.quantize_(denoiser, getattr(quantization, _QUANTIZERS[name])())
+        raise InvalidJob(
+            f"The quantization {name!r} needs the package torchao, which is not installed on this worker; install "
+            "Pressrun's extra 'quantization'."
+        )
+    try:
+        quantization = importlib.import_module("torchao.quantization")
+        quantize, config = quantization.quantize_, getattr(quantization, _QUANTIZERS[name])
+    except (ImportError, AttributeError) as error:
+        raise InvalidJob(
+            f"The quantization {name!r} cannot be used with torchao {version('torchao')} and torch {torch.__version__} "
+            f"on this worker ({error}); install Pressrun's extra 'quantization'."
+        ) from error
+    quantize(denoiser, config())
 
 
 def _compile(denoiser: Any) -> None:

@@ -1,0 +1,76 @@
+"""Where a row's picture is: in its own collection, or, taken over by reference, in another one.
+
+Knows nothing of what pictures show. A row's path is the picture's name in its collection, or a reference: its whole
+address elsewhere, without credentials. Those are the collection's own options where both lie behind the same kind of
+URL, else what the process's environment gives.
+"""
+
+from __future__ import annotations
+
+from pressrun.location import Location
+from pressrun.storage import Store, reached
+
+_PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png
+
+
+def is_reference(path: str) -> bool:
+    """Return whether a row's path leads to another collection."""
+    return path.startswith("/") or "://" in path
+
+
+def address(store: Store, path: str) -> str:
+    """Return where the picture of a row is, for people and for rows of other collections.
+
+    Parameters
+    ----------
+    store : Store
+        The row's collection.
+    path : str
+        The row's path.
+    """
+    return path if is_reference(path) else f"{str(store.location).rstrip('/')}/{path}"
+
+
+def read_picture(store: Store, path: str) -> bytes:
+    """Return the bytes of a row's picture.
+
+    Parameters
+    ----------
+    store : Store
+        The row's collection.
+    path : str
+        The row's path.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    InvalidCollection
+        When the collection that a reference leads to cannot be reached.
+    """
+    if not is_reference(path):
+        return store.read(path)
+    home, name = _home(store, path)
+    data = reached(home, lambda: _read_or_none(home, name))
+    if data is None:
+        raise FileNotFoundError(f"there is no picture {path}")
+    return data
+
+
+def _home(store: Store, path: str) -> tuple[Store, str]:
+    """Return the collection that a reference leads to, and the picture's name there."""
+    root, *name = path.rsplit("/", _PARTS_OF_A_NAME)
+    own = store.location
+    options = own.options if _scheme(root) == _scheme(own.url) else {}
+    return Store(Location(root, options)), "/".join(name)
+
+
+def _read_or_none(home: Store, name: str) -> bytes | None:
+    try:
+        return home.read(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0] if "://" in url else ""
