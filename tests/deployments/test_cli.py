@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flows.generate_images import generate_images
+from pressrun import run as module
 from tasks.warm_model import warm_model
 from tests import runs
 
@@ -108,7 +109,11 @@ def test_a_mistake_is_refused_with_its_reason_and_leaves_everything_as_it_was(
 # generate and plan
 
 
-def test_generate_tells_what_it_made_and_where_then_what_it_held(said: Any, prefect_api: str, tmp_path: Path) -> None:
+def test_generate_tells_what_it_made_and_where_then_what_it_held(
+    said: Any, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, readings = module.read_requests, list[object]()
+    monkeypatch.setattr(module, "read_requests", lambda *given: readings.append(given[0]) or read(*given))
     file = runs.prompt_file(tmp_path, ["a red star", "[red]odd[/blue] :star: \\[", "a red star"])
     out = tmp_path / "out[/x]"
     code, told, stages = said("generate", file, *runs.quick_options(out))
@@ -117,6 +122,7 @@ def test_generate_tells_what_it_made_and_where_then_what_it_held(said: Any, pref
     for place in ("contact-sheet.png", "report.html", "manifest/"):
         assert f"{out}/{place}" in told
     assert "generate batches" in stages
+    assert len(readings) == 1  # ten million prompts take minutes
     code, told, _ = said("generate", file, *runs.quick_options(out), "--json")
     record = json.loads(told)
     assert code == 0
