@@ -24,7 +24,7 @@ PROMPTS = [
 def made(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a searchable collection, in a folder with a name that looks like markup."""
     out = tmp_path_factory.mktemp("made") / "out[/bold]"
-    generate_images(runs.job(out, PROMPTS, embedder="carried"))
+    generate_images(runs.job(out, PROMPTS, embedder="carried", workers=1))
     return out
 
 
