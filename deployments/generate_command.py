@@ -18,7 +18,7 @@ from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.errors import InvalidJob
 from pressrun.layout import CONTACT_SHEET, REPORT
 from pressrun.progress import listening
-from pressrun.run import draft_run
+from pressrun.run import draft_run, drafted
 from pressrun.summary import Outcome, RunSummary
 
 if TYPE_CHECKING:  # Prefect reads its settings when it is imported, so that waits until they are set
@@ -173,7 +173,7 @@ def generate(
     parameters = parameters_of(prompts, options)
     with heard_once(), LiveProgress(err) as progress, listening(progress):
         progress.say("check", "reading prompts and model")
-        draft_run(parameters.job())  # a bad row is told now, not when the server is up
+        draft = draft_run(parameters.job())  # a bad row is told now, not when the server is up
         progress.say("prefect", "starting Prefect's temporary server, 10-15 s")
         from deployments.temporary_server import TemporaryServer
 
@@ -181,7 +181,8 @@ def generate(
         from flows.generate_images import generate_images  # beside the server's start
 
         server.wait()
-        summary = generate_images(parameters)
+        with drafted(draft):
+            summary = generate_images(parameters)
     _show_summary(summary, as_json)
     return _EXIT_CODES[summary.outcome]
 

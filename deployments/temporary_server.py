@@ -1,22 +1,17 @@
-"""Prefect's temporary server, started early beside other work and never left behind.
+"""Prefect's temporary server, started early beside other work, unless the user has a server.
 
-Knows nothing of flows. Prefect finds, uses and stops the server as one of its own.
+Knows nothing of flows, nor of how the server is kept from being left behind.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import prefect
-from prefect.context import get_settings_context
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 
-_APPLICATION = "prefect.server.api.server:create_app"
+if TYPE_CHECKING:
+    from prefect.server.api.server import SubprocessASGIServer
 
 
 class TemporaryServer:
@@ -24,41 +19,25 @@ class TemporaryServer:
 
     def __init__(self) -> None:
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._start, name="temporary-server", daemon=True)
+        self._thread: threading.Thread | None = None
+        if PREFECT_API_URL.value():
+            return
+        from deployments.watched_server import WatchedServer  # all of Prefect's server: seconds
+
+        self._thread = threading.Thread(
+            target=self._start, args=(WatchedServer(),), name="temporary-server", daemon=True
+        )
         self._thread.start()
 
     def wait(self) -> None:
         """Return once the server answers; raise what kept it from starting."""
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         if self._error is not None:
             raise self._error
 
-    def _start(self) -> None:
-        if PREFECT_API_URL.value():
-            return
+    def _start(self, server: SubprocessASGIServer) -> None:
         try:
-            _WatchedServer().start()
+            server.start()
         except Exception as error:
             self._error = error
-
-
-class _WatchedServer(SubprocessASGIServer):
-    """The server that Prefect would start, in a session of its own, and run by a watchdog.
-
-    Prefect keeps one such server a process and takes this one for it. Ctrl-C is for the run, which still has to report
-    its end to the server; a kill -9 of the run, even while the server starts, is noticed by the watchdog.
-    """
-
-    def _run_uvicorn_command(self) -> subprocess.Popen[bytes]:
-        settings = get_settings_context().settings.to_environment_variables(exclude_unset=True)
-        marks = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        python = [sys.executable, "-m"]
-        application = ["--app-dir", str(Path(prefect.__file__).parent.parent), "--factory", _APPLICATION]
-        address = ["--host", "127.0.0.1", "--port", str(self.port)]
-        server = [*python, "uvicorn", *application, *address, "--log-level", "error", "--lifespan", "on"]
-        return subprocess.Popen(
-            [*python, "deployments.watchdog", *server],
-            env={**os.environ, **marks, **settings},
-            stdin=subprocess.PIPE,  # its end is this process's end
-            start_new_session=True,  # Ctrl-C is for this process
-        )

@@ -5,9 +5,12 @@ Knows nothing of how batches are chosen (`pressrun.plan`) or rendered (`workers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from pressrun.table_bytes import from_bytes, to_bytes
 
 # Requests that differ in one of these can never share a batch.
 BUCKET_FIELDS = ("adapters", "scheduler", "width_px", "height_px", "steps", "guidance_scale")
@@ -36,10 +39,9 @@ class Batch:
         """Return the number of pictures asked for, padding left out."""
         return int(self.requests.num_rows)
 
-    def __reduce__(self) -> tuple[type[Batch], tuple[str, pa.Table, int]]:
+    def __reduce__(self) -> tuple[Callable[[str, bytes, int], Batch], tuple[str, bytes, int]]:
         """Return what travels to another process: the batch's own rows, where a pickled slice takes its whole table."""
-        rows = self.requests.take(pa.array(range(len(self)), pa.int64()))
-        return Batch, (self.batch_id, rows, self.size)
+        return _arrived, (self.batch_id, to_bytes(self.requests), self.size)
 
     def column(self, name: str) -> list[object]:
         """Return one request field of every picture, in batch order."""
@@ -49,3 +51,7 @@ class Batch:
     def shared(self, name: str) -> object:
         """Return the one value that a bucket field has throughout the batch."""
         return self.requests.column(name)[0].as_py()
+
+
+def _arrived(batch_id: str, requests: bytes, size: int) -> Batch:
+    return Batch(batch_id, from_bytes(requests), size)

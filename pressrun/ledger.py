@@ -109,7 +109,7 @@ class Ledger:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the run was opened."""
+        """Seconds since the run began to be opened."""
         return self.clock() - self.opened_at
 
     @property

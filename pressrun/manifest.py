@@ -111,7 +111,10 @@ def receipt_names(store: Store) -> list[str]:
 
 def write_receipt(store: Store, batch_id: str, rows: pa.Table) -> None:
     """Commit a batch: from here on its images exist."""
-    store.write(layout.receipt(batch_id), to_parquet(rows))
+    buffer = io.BytesIO()
+    # It lives until its shard's part is written, so that making it small costs more than it saves.
+    pq.write_table(rows, buffer, compression="none", use_dictionary=False, write_statistics=False)
+    store.write(layout.receipt(batch_id), buffer.getvalue())
 
 
 def write_part(store: Store, rows: pa.Table) -> str:

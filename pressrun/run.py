@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
@@ -45,6 +49,8 @@ class Draft:
         The embedder.
     requests : pyarrow.Table
         Every request, with its image id.
+    begun_at : float
+        Monotonic seconds when checking began.
     adapters : tuple of Adapter
         The job's adapters, whether a request uses them or not.
     library : Library
@@ -55,6 +61,7 @@ class Draft:
     facts: ModelFacts
     embedder_facts: EmbedderFacts | None
     requests: pa.Table
+    begun_at: float
     adapters: tuple[Adapter, ...] = ()
     library: Library = field(default_factory=Library)
 
@@ -66,6 +73,19 @@ class Draft:
         """Return what will be left to render after pictures are taken over, if those are all sound."""
         places = [self.job.collection, *self.library.collections]
         return plan_requests(self.requests, manifest.held_images(*map(Store, places)))
+
+
+_drafted: ContextVar[Draft | None] = ContextVar("drafted", default=None)
+
+
+@contextmanager
+def drafted(draft: Draft) -> Iterator[None]:
+    """Have a run of the draft's job that is opened inside the block take this draft: prompts are not read again."""
+    token = _drafted.set(draft)
+    try:
+        yield
+    finally:
+        _drafted.reset(token)
 
 
 class Run:
@@ -93,6 +113,7 @@ class Run:
         self.library = draft.library
         self.store = Store(draft.job.collection)
         self.ledger = Ledger(total=plan.todo.num_rows)
+        self.ledger.opened_at = draft.begun_at
         self._claim = claim
 
     @property
@@ -145,6 +166,7 @@ def draft_run(job: Job) -> Draft:
     InvalidCollection
         When the collection's location holds something else, cannot be written to, or was embedded by another model.
     """
+    begun_at = time.monotonic()
     check_engine(job.engine)
     _check_terms(job)
     check_location(Store(job.collection))
@@ -164,7 +186,7 @@ def draft_run(job: Job) -> Draft:
     requests = read_requests(
         job.prompts, job.defaults, limits, picture_revision(facts, job.engine), revisions_of(adapters)
     )
-    return Draft(job, facts, embedder_facts, requests, adapters, library)
+    return Draft(job, facts, embedder_facts, requests, begun_at, adapters, library)
 
 
 def picture_revision(facts: ModelFacts, engine: str) -> str:
@@ -181,6 +203,9 @@ def picture_revision(facts: ModelFacts, engine: str) -> str:
 def open_run(job: Job, run_id: str) -> Run:
     """Check and plan a job, claim its collection, and clear up what a killed run left there.
 
+    Inside `drafted`, the same job's draft is taken as it is; what the collection holds is looked up under the claim
+    either way.
+
     Raises
     ------
     CollectionBusy
@@ -188,7 +213,9 @@ def open_run(job: Job, run_id: str) -> Run:
     PressrunError
         Whatever `draft_run` and `join_collection` refuse.
     """
-    draft = draft_run(job)
+    draft = _drafted.get()
+    if draft is None or draft.job != job:
+        draft = draft_run(job)
     store = Store(job.collection)
     claim = WriterClaim(store, run_id)
     claim.acquire()

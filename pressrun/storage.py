@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
-from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from fsspec import AbstractFileSystem
@@ -172,24 +171,22 @@ class Store:
     def _name(self, path: str) -> str:
         return path[len(self.root) + 1 :]
 
-    def _rename_into_place(self, name: str, data: bytes, place: Callable[[Path, Path], None]) -> None:
+    def _rename_into_place(self, name: str, data: bytes, place: Callable[[str, str], None]) -> None:
         with self._placing(name, place) as file:
             file.write(data)
 
     @contextmanager
-    def _placing(self, name: str, place: Callable[[Path, Path], None]) -> Iterator[IO[bytes]]:
-        temporary = Path(self.path(TEMPORARY)) / uuid.uuid4().hex
-        target = Path(self.path(name))
-        for folder in (temporary.parent, target.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+    def _placing(self, name: str, place: Callable[[str, str], None]) -> Iterator[IO[bytes]]:
+        temporary, target = self.path(f"{TEMPORARY}/{uuid.uuid4().hex}"), self.path(name)
         try:
-            with temporary.open("wb") as file:
+            with _in_folder_of(temporary, lambda: open(temporary, "wb")) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            place(temporary, target)
+            _in_folder_of(target, lambda: place(temporary, target))
         finally:
-            temporary.unlink(missing_ok=True)  # gone after a replace, still there after a link or an error
+            with suppress(FileNotFoundError):  # gone after a replace, still there after a link or an error
+                os.unlink(temporary)
 
     def _create_remote(self, name: str, data: bytes) -> bool:
         try:
@@ -197,6 +194,15 @@ class Store:
         except FileExistsError:
             return False
         return True
+
+
+def _in_folder_of(path: str, act: Callable[[], _Result]) -> _Result:
+    """Return what `act` returns, having made the folder of `path` if it was missing: it is there nearly always."""
+    try:
+        return act()
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return act()
 
 
 def reached(store: Store, look: Callable[[], _Result]) -> _Result:

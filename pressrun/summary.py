@@ -36,7 +36,7 @@ class RunSummary:
         Images asked for, asked for twice, held before, of these taken over from other collections, rendered now, given
         up.
     wall_s : float
-        Seconds from opening to tear-down.
+        Seconds from the first check of the job, reading and planning included, to tear-down.
     images_per_s : float
         Rendered images by the time of the generate stage; 0 when nothing was rendered.
     worker_hours : float

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+from queue import SimpleQueue
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.tasks import exponential_backoff
 
+from pressrun.errors import CollectionBusy, RunCancelled
 from pressrun.ledger import Counts
 from pressrun.manifest import compact_leftovers
 from pressrun.plan import Shard, cut_shards
@@ -23,6 +28,7 @@ from workers.order import PrintOrder
 from workers.speed import Speed
 from workers.window import Window, open_window
 
+_SHARDS_AHEAD = 4  # two are at work, the next ones wait for a thread; ten million pictures are 5,000 shards
 _LANDING_S = 12.0  # of the 30 s that Prefect's runner gives a process it has asked to end
 
 
@@ -57,16 +63,41 @@ def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) ->
 
 def _generate_all(run: Run, shards: list[Shard], speed: Speed, window: Window) -> None:
     artifact = ProgressArtifact(f"{run.run_id} images")
+    open_shards: set[PrefectFuture[int]] = set()
     with listening(artifact.update), watching_for_cancellation(window.cancel):
-        futures: list[PrefectFuture[int]] = []
         try:
-            futures += [generate_shard.submit(run, shard, speed, window) for shard in shards]
-            wait(futures)
-            for future in futures:
-                future.result()
+            _see_through((generate_shard.submit(run, shard, speed, window) for shard in shards), open_shards)
         except BaseException:
             window.cancel()  # after an error or a signal, shards that are still open must not go on
-            wait(futures, timeout=_LANDING_S)  # they commit what is finished before the cluster and the claim go
+            wait(list(open_shards), timeout=_LANDING_S)  # they commit what they have before cluster and claim go
             raise
         finally:
             artifact.finish()
+
+
+def _see_through(submissions: Iterator[PrefectFuture[int]], open_shards: set[PrefectFuture[int]]) -> None:
+    """Submit shards as others end, and raise the first failure when all have ended.
+
+    Raises
+    ------
+    CollectionBusy, RunCancelled
+        At once: no other shard may go on after them.
+    """
+    ended: SimpleQueue[PrefectFuture[int]] = SimpleQueue()
+    failure: Exception | None = None
+    while True:
+        for future in islice(submissions, _SHARDS_AHEAD - len(open_shards)):
+            open_shards.add(future)
+            future.add_done_callback(ended.put)
+        if not open_shards:
+            break
+        future = ended.get()
+        open_shards.remove(future)
+        try:
+            future.result()
+        except (CollectionBusy, RunCancelled):
+            raise
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure

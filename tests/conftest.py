@@ -6,9 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import httpx
@@ -23,8 +23,15 @@ _START_TIMEOUT_S = 180
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    tempfile.tempdir = None
-    shutil.rmtree(HOME, ignore_errors=True)
+    # Later than multiprocessing removes what it keeps there itself.
+    Finalize(None, shutil.rmtree, args=(HOME,), kwargs={"ignore_errors": True}, exitpriority=-200)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what one process should run for all: a file, as it shares fixtures, and whatever needs `make serve`."""
+    for item in items:
+        needs_serve = "served" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("served" if needs_serve else item.path.as_posix()))
 
 
 @pytest.fixture(scope="session")

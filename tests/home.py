@@ -25,6 +25,8 @@ def prepare_home() -> Path:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # else all would use every core at once
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     tempfile.tempdir = str(home)
     return home
 

@@ -21,6 +21,7 @@ from pressrun import manifest
 from pressrun.location import Location
 from pressrun.storage import Store
 from pressrun.verification import verify
+from tests.forked_workers import forking_process
 from tests.s3_server import S3Server
 
 ROOT = Path(__file__).parent.parent
@@ -152,6 +153,14 @@ def scratch_folders() -> list[str]:
 
 
 def descendants() -> set[psutil.Process]:
-    """Return this process's descendants, but for the one that Python keeps for itself once it has started others."""
+    """Return this process's descendants, but for those that Python keeps for itself once it has started others."""
     children = psutil.Process().children(recursive=True)
-    return {process for process in children if "resource_tracker" not in str(process.cmdline())}
+    kept = forking_process()
+    return {process for process in children if process.pid != kept and "resource_tracker" not in _command(process)}
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""

@@ -6,9 +6,10 @@ Knows nothing of the other batches. Safe to run twice: what has a receipt is ans
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ from pressrun.batch import Batch
 from pressrun.failures import Failure
 from pressrun.models.adapter_file import revisions_of
 from pressrun.storage import Store
+from pressrun.table_bytes import from_bytes, to_bytes
 from workers.batch_ceiling import batch_ceilings
 from workers.cancellation import working_for
 from workers.device_turn import Manner
@@ -58,6 +60,15 @@ class Receipt:
     render_s: float = 0.0
     publish_s: float = 0.0
     halvings: int = 0
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Receipt], tuple[dict[str, Any]]]:
+        """Return what travels to the run."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _arrived, (values | {"rows": to_bytes(self.rows)},)
+
+
+def _arrived(values: dict[str, Any]) -> Receipt:
+    return Receipt(**values | {"rows": from_bytes(values["rows"])})
 
 
 def print_batch(batch: Batch, order: PrintOrder) -> Receipt:

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from deployments import cli
+from tests.forked_workers import fork_workers
+
+fork_workers()
 
 
 @pytest.fixture

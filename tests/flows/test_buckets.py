@@ -69,7 +69,7 @@ def test_the_command_line_generates_verifies_and_searches_in_a_bucket(
     bucket: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = f"{bucket}/collections/second"
-    options = runs.quick_options(out, model=f"{bucket}/models/shapes", embedder="carried")
+    options = runs.quick_options(out, model=f"{bucket}/models/shapes", embedder="carried", workers=1)
     assert cli.run(["generate", f"{bucket}/prompts.csv", *options]) == 0
     assert cli.run(["verify", out]) == 0
     capsys.readouterr()

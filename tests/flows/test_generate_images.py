@@ -81,7 +81,9 @@ def made(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Give a collection drawn by the carried model and embedded by its companion, as `make run` does it."""
     before = runs.traces()
     out = tmp_path_factory.mktemp("made") / "out"
-    summary = generate_images(runs.job(out, DOZEN, engine="diffusers", embedder="carried", defaults=FEW_STEPS))
+    summary = generate_images(
+        runs.job(out, DOZEN, engine="diffusers", embedder="carried", defaults=FEW_STEPS, workers=1)
+    )
     assert not runs.leftovers(before)
     return Made(out, summary)
 
@@ -168,7 +170,7 @@ def test_one_raising_prompt_costs_one_row_wherever_it_stands(out: Path, place: i
 
 
 def test_a_run_of_failures_alone_ends_partial_with_its_reasons(out: Path) -> None:
-    summary = generate_images(runs.job(out, ["boom"], engine="tests.engines:faulty", embedder="carried"))
+    summary = generate_images(runs.job(out, ["boom"], engine="tests.engines:faulty", embedder="carried", workers=1))
     assert (summary.outcome, summary.done, summary.failed) == (Outcome.partial, 0, 1)
     assert [letter["prompt"] for letter in dead_letters(out)] == ["boom"]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 
 from pressrun import layout, manifest
+from pressrun import run as runs
 from pressrun.collection import Identity, join_collection, read_identity
 from pressrun.errors import CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts
 from pressrun.job import Job
 from pressrun.location import Location
-from pressrun.run import Run, draft_run, open_run
+from pressrun.run import Run, draft_run, drafted, open_run
 from pressrun.storage import TEMPORARY, Store
 from pressrun.writer_claim import WriterClaim
 from tests.pressrun.models.small_model import safetensors, write_model
@@ -85,6 +87,49 @@ def test_drafting_changes_nothing(job: Job, store: Store) -> None:
     assert draft_run(job).plan().todo.num_rows == 2
     assert snapshot(store) == {}
     assert not Path(job.collection.url).exists()
+
+
+def test_a_drafted_job_is_opened_without_reading_its_prompts_again(job: Job, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a red star\n")
+    job = replace(job, prompts=Location(str(file)))
+    draft = draft_run(job)
+    file.write_text("a blue ring\n")
+    with drafted(draft):
+        run = open_run(job, "run-1")
+        run.close()
+        other = open_run(replace(job, batch_size=3), "run-2")
+        other.close()
+    assert run.plan.requests.column("prompt").to_pylist() == ["a red star"]
+    assert run.ledger.opened_at == draft.begun_at  # its time is the run's
+    again = open_run(job, "run-3")
+    again.close()
+    for checked in (other, again):
+        assert checked.plan.requests.column("prompt").to_pylist() == ["a blue ring"]
+
+
+def test_a_drafted_job_is_planned_for_what_its_collection_holds_when_it_is_opened(job: Job, store: Store) -> None:
+    draft = draft_run(job)
+    first = open_run(job, "run-1")
+    manifest.write_part(store, put_images(store, first.plan.todo, dimension=0))
+    first.close()
+    with drafted(draft):
+        second = open_run(job, "run-2")
+        second.close()
+    assert (second.plan.held, second.is_idle) == (2, True)
+
+
+def test_the_time_of_reading_and_planning_counts_as_the_runs(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, began = runs.read_requests, list[float]()
+
+    def read_requests(*arguments: Any) -> Any:
+        began.append(time.monotonic())
+        return read(*arguments)
+
+    monkeypatch.setattr(runs, "read_requests", read_requests)
+    run = open_run(job, "run-1")
+    run.close()
+    assert run.ledger.opened_at < began[0]
 
 
 def test_what_a_killed_run_left_is_cleared_up(job: Job, store: Store) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from pressrun.run import Run, open_run
 from tests import runs
+from tests.forked_workers import fork_workers
 from workers.fleet import LocalFleet
 from workers.order import PrintOrder
 from workers.provisioning import provision
 
+fork_workers()
 OpenedRun = tuple[Run, PrintOrder]
 
 

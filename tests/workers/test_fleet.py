@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -13,6 +15,13 @@ from tests import runs
 from workers.fleet import JoinedFleet, LocalFleet, worker_environment
 
 WORKERS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _afresh() -> Iterator[None]:
+    """Start the workers as they are started for users."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
+        yield
 
 
 def addresses(fleet: LocalFleet | JoinedFleet) -> set[str]:

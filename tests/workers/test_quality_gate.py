@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,7 +18,16 @@ from workers.quality_gate import accept_options
 pytestmark = pytest.mark.slow
 Opened = Callable[..., OpenedRun]
 PROMPTS = ["a red circle", "a blue star", "a green ring"]
-QUICK: dict[str, Any] = {"engine": "diffusers", "defaults": {"steps": 4}, "embedder": "carried"}
+QUICK: dict[str, Any] = {"engine": "diffusers", "defaults": {"steps": 2}, "embedder": "carried"}
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[LocalFleet]:
+    """Give one worker, since options are tried on one."""
+    fleet = LocalFleet(1)
+    fleet.open()
+    yield fleet
+    fleet.close()
 
 
 def test_the_plain_engine_needs_no_trial(fleet: LocalFleet, opened: Opened) -> None:
