@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 from pressrun.batch import BUCKET_FIELDS
 from pressrun.spill import spilled
 
+_ORDER_FIELDS = ("model", *BUCKET_FIELDS)  # models first, so that switches are rare
 _ROWS_AT_ONCE = 16_384  # as many texts of 64 KiB fit Arrow's 2 GiB a column
 
 Positions = npt.NDArray[np.int64]
 
 
 def in_bucket_order(requests: pa.Table, chosen: npt.NDArray[np.bool_]) -> pa.Table:
-    """Return the chosen requests, ordered by `BUCKET_FIELDS` and then by position.
+    """Return the chosen requests, ordered by model where there are several, by `BUCKET_FIELDS`, then by position.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ def in_bucket_order(requests: pa.Table, chosen: npt.NDArray[np.bool_]) -> pa.Tab
     chosen : ndarray of bool
         (rows,), which of them are wanted.
     """
-    keys = [_key(requests.column(name), chosen) for name in BUCKET_FIELDS if not _is_constant(requests.column(name))]
+    columns = [requests.column(name) for name in _ORDER_FIELDS if name in requests.column_names]
+    keys = [_key(column, chosen) for column in columns if not _is_constant(column)]
     if not keys and chosen.all():
         return requests
     positions = np.flatnonzero(chosen)

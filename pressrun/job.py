@@ -27,7 +27,7 @@ class Job:
     prompts : Location or sequence
         A prompt file, or prompts as text or as mappings of request fields.
     model : Location
-        Folder in the diffusers layout.
+        Folder in the diffusers layout; the model of rows that name none.
     collection : Location
         Where the pictures go.
     embedder : Location or None
@@ -60,6 +60,8 @@ class Job:
         Other collections, whose pictures are taken over where they are exactly what is asked for.
     picture_format : PictureFormat
         How pictures are written.
+    models : mapping of str to Location
+        Models that rows may name, by name; the main model can be among them.
     """
 
     prompts: PromptSource = field(repr=False)
@@ -80,6 +82,7 @@ class Job:
     quality: QualityBudget = field(default_factory=QualityBudget)
     libraries: tuple[Location, ...] = ()
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+    models: Mapping[str, Location] = field(default_factory=dict)
 
     @property
     def has_terms(self) -> bool:

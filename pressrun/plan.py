@@ -6,8 +6,9 @@ Knows nothing of files, clusters or engines: Arrow tables and numbers in, tables
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,19 +53,35 @@ class Shard:
         From 0.
     start, stop : int
         First row and the row after the last, in the todo table.
+    model : str
+        The model of its rows; "" in a job with one model.
     """
 
     number: int
     start: int
     stop: int
+    model: str = ""
 
 
-def name_images(requests: pa.Table, model_revision: str) -> pa.Table:
-    """Return the requests with the `image_id` column filled in."""
+def name_images(requests: pa.Table, model_revision: str | Mapping[str, str]) -> pa.Table:
+    """Return the requests with the `image_id` column filled in.
+
+    Parameters
+    ----------
+    requests : pyarrow.Table
+        Requests whose ids are still to be found.
+    model_revision : str or mapping
+        What stands for the weights; of several models, by the name in the column `model`.
+    """
     named = []
     for chunk in requests.to_batches(max_chunksize=10_000):
         columns = [chunk.column(name).to_pylist() for name in PIXEL_FIELDS]
-        ids = [image_id(values, model_revision) for values in zip(*columns, strict=True)]
+        if isinstance(model_revision, str):
+            ids = [image_id(values, model_revision) for values in zip(*columns, strict=True)]
+        else:
+            models = chunk.column("model").to_pylist()
+            pixels = zip(*columns, strict=True)
+            ids = [image_id(values, model_revision[model]) for model, values in zip(models, pixels, strict=True)]
         named.append(pa.array(ids, pa.string()))
     position = requests.schema.get_field_index("image_id")
     ids_column = pa.chunked_array(named, type=pa.string())
@@ -99,18 +116,53 @@ def cut_shards(rows: int, shard_images: int) -> list[Shard]:
     return [Shard(number, start, min(start + shard_images, rows)) for number, start in enumerate(starts)]
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSlice:
+    """The neighbouring rows of one model.
+
+    Parameters
+    ----------
+    model : str
+        Its name; "" where requests do not say whose they are, as in a job with one model.
+    start, stop : int
+        First row and the row after the last.
+    """
+
+    model: str
+    start: int
+    stop: int
+
+
+def model_slices(requests: pa.Table) -> list[ModelSlice]:
+    """Return where each model's rows stand in an ordered table, in their order."""
+    if "model" not in requests.column_names:
+        return [ModelSlice("", 0, requests.num_rows)] if requests.num_rows else []
+    ends = [0, *_run_ends(requests, ("model",))]
+    names = requests.column("model")
+    return [ModelSlice(names[start].as_py(), start, stop) for start, stop in pairwise(ends)]
+
+
+def cut_model_shards(todo: pa.Table, shard_images: int) -> list[Shard]:
+    """Cut a todo table into shards of `shard_images`, of which none has rows of two models."""
+    shards: list[Shard] = []
+    for part in model_slices(todo):
+        for cut in cut_shards(part.stop - part.start, shard_images):
+            shards.append(Shard(len(shards), part.start + cut.start, part.start + cut.stop, part.model))
+    return shards
+
+
 def cut_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> Iterator[Batch]:
     """Yield the batches of an ordered table, each within one bucket.
 
     Parameters
     ----------
     requests : pyarrow.Table
-        Rows in which every bucket is contiguous.
+        Rows of one model in which every bucket is contiguous.
     sizes : mapping
         Batch size, 1 or more, for every picture size that occurs.
     """
     start = 0
-    for stop in _bucket_ends(requests):
+    for stop in _run_ends(requests, BUCKET_FIELDS):
         size = _batch_size(requests, start, sizes)
         for first in range(start, stop, size):
             rows = requests.slice(first, min(size, stop - first))
@@ -121,7 +173,7 @@ def cut_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> Iterator[Batc
 def count_batches(requests: pa.Table, sizes: Mapping[Shape, int]) -> int:
     """Return how many batches `cut_batches` would yield."""
     count = start = 0
-    for stop in _bucket_ends(requests):
+    for stop in _run_ends(requests, BUCKET_FIELDS):
         count += -(-(stop - start) // _batch_size(requests, start, sizes))
         start = stop
     return count
@@ -140,10 +192,10 @@ def _batch_size(requests: pa.Table, row: int, sizes: Mapping[Shape, int]) -> int
     return sizes[width, height]
 
 
-def _bucket_ends(requests: pa.Table) -> Iterator[int]:
-    """Yield the row after each bucket's last one."""
+def _run_ends(requests: pa.Table, names: Sequence[str]) -> Iterator[int]:
+    """Yield the row after each run of rows that are equal in some columns."""
     start, last = 0, None
-    for rows in requests.select(list(BUCKET_FIELDS)).to_batches():
+    for rows in requests.select(list(names)).to_batches():
         if rows.num_rows == 0:
             continue
         if last is not None and not last.equals(rows.slice(0, 1)):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
@@ -16,13 +17,15 @@ from pressrun.collection import Identity, check_fits, check_location, join_colle
 from pressrun.engine_name import check_engine
 from pressrun.errors import CollectionBusy, InvalidJob
 from pressrun.job import Job
+from pressrun.job_models import JobModel, read_models
 from pressrun.ledger import Ledger
 from pressrun.location import Location
-from pressrun.models.diffusers_folder import ModelFacts, read_model
+from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
 from pressrun.picture_file import PictureFormat
 from pressrun.plan import Plan, plan_requests
 from pressrun.prompts.file import read_requests
+from pressrun.prompts.models import RowModels
 from pressrun.prompts.rules import ModelLimits
 from pressrun.reuse import check_library, take_over
 from pressrun.storage import Store
@@ -38,17 +41,20 @@ class Draft:
     job : Job
         What was asked.
     facts : ModelFacts
-        The model.
+        The main model.
     embedder_facts : EmbedderFacts or None
         The embedder.
     requests : pyarrow.Table
         Every request, with its image id.
+    models : mapping of str to JobModel
+        Every model by name, the main one first.
     """
 
     job: Job
     facts: ModelFacts
     embedder_facts: EmbedderFacts | None
     requests: pa.Table
+    models: Mapping[str, JobModel] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         """Return what the collection does not hold yet."""
@@ -74,6 +80,7 @@ class Run:
         self.run_id = run_id
         self.job = draft.job
         self.facts = draft.facts
+        self.models = draft.models
         self.embedder_facts = draft.embedder_facts
         self.plan = plan
         self.store = Store(draft.job.collection)
@@ -122,7 +129,7 @@ def draft_run(job: Job) -> Draft:
     Raises
     ------
     InvalidJob
-        When there is no such engine, or a budget and no price.
+        When there is no such engine, a budget and no price, or a name that means two models.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
@@ -133,20 +140,27 @@ def draft_run(job: Job) -> Draft:
     check_engine(job.engine)
     _check_terms(job)
     check_location(Store(job.collection))
-    facts = read_model(job.model)
+    models = read_models(job)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
     identity = _identity(embedder_facts, job.picture_format)
     check_fits(Store(job.collection), identity)
     for place in job.libraries:
         check_library(Store(place), identity)
-    limits = ModelLimits(
-        width_px=facts.width_px,
-        height_px=facts.height_px,
-        size_multiple_px=facts.size_multiple_px,
-        flow_matching=facts.flow_matching,
-    )
-    requests = read_requests(job.prompts, job.defaults, limits, picture_revision(facts, job.engine))
-    return Draft(job, facts, embedder_facts, requests)
+    requests = read_requests(job.prompts, job.defaults, _row_models(models, job.engine))
+    return Draft(job, next(iter(models.values())).facts, embedder_facts, requests, models)
+
+
+def _row_models(models: Mapping[str, JobModel], engine: str) -> RowModels:
+    limits = {
+        name: ModelLimits(
+            width_px=model.facts.width_px,
+            height_px=model.facts.height_px,
+            size_multiple_px=model.facts.size_multiple_px,
+            flow_matching=model.facts.flow_matching,
+        )
+        for name, model in models.items()
+    }
+    return RowModels(limits, {name: picture_revision(model.facts, engine) for name, model in models.items()})
 
 
 def picture_revision(facts: ModelFacts, engine: str) -> str:
@@ -207,7 +221,8 @@ def _describe(run: Run) -> dict[str, object]:
     return {
         "run_id": run.run_id,
         "prompts": str(job.prompts) if isinstance(job.prompts, Location) else f"a list of {len(job.prompts)}",
-        "model": {"location": str(job.model), "name": run.facts.name, "revision": run.facts.revision},
+        "model": _describe_model(next(iter(run.models.values()))),
+        "models": [_describe_model(model) for model in run.models.values()],
         "embedder": str(job.embedder) if job.embedder else None,
         "collection": str(job.collection),
         "defaults": asdict(job.defaults),
@@ -225,3 +240,7 @@ def _describe(run: Run) -> dict[str, object]:
         "reused": run.ledger.reused,
         "todo": run.plan.todo.num_rows,
     }
+
+
+def _describe_model(model: JobModel) -> dict[str, str]:
+    return {"location": str(model.location), "name": model.facts.name, "revision": model.facts.revision}

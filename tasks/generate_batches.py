@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
@@ -9,7 +12,7 @@ from prefect.tasks import exponential_backoff
 
 from pressrun.ledger import Counts
 from pressrun.manifest import compact_leftovers
-from pressrun.plan import Shard, cut_shards
+from pressrun.plan import Shard, cut_model_shards
 from pressrun.progress import listening
 from pressrun.run import Run
 from tasks.cancellation_watch import watching_for_cancellation
@@ -21,6 +24,7 @@ from workers.fleet import Fleet
 from workers.generation import generate
 from workers.order import PrintOrder
 from workers.speed import Speed
+from workers.turns import Turns
 from workers.window import Window, open_window
 
 _LANDING_S = 12.0  # of the 30 s that Prefect's runner gives a process it has asked to end
@@ -34,9 +38,9 @@ _LANDING_S = 12.0  # of the 30 s that Prefect's runner gives a process it has as
     retry_condition_fn=is_worth_retrying,
     cache_policy=NO_CACHE,
 )
-def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
+def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window, turns: Turns) -> int:
     """Generate what is missing of one shard."""
-    images = generate(run, shard, speed, window)
+    images = generate(run, shard, speed, window, turns)
     log_line(f"{images} images committed")
     return images
 
@@ -45,7 +49,7 @@ def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
 def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) -> Counts:
     """Generate all shards and return what became of the images."""
     with stage(run, "generate batches", "drawing"):
-        shards = cut_shards(run.plan.todo.num_rows, run.job.shard_images)
+        shards = cut_model_shards(run.plan.todo, run.job.shard_images)
         run.ledger.start_generating()
         if shards:
             _generate_all(run, shards, speed, open_window(fleet, order, run.ledger.workers))
@@ -59,8 +63,11 @@ def _generate_all(run: Run, shards: list[Shard], speed: Speed, window: Window) -
     artifact = ProgressArtifact(f"{run.run_id} images")
     with listening(artifact.update), watching_for_cancellation(window.cancel):
         futures: list[PrefectFuture[int]] = []
+        turns = Turns(shards)
         try:
-            futures += [generate_shard.submit(run, shard, speed, window) for shard in shards]
+            for shard in shards:
+                futures.append(generate_shard.submit(run, shard, speed, window, turns))
+                futures[-1].add_done_callback(partial(_let_others_pass, turns, shard))
             wait(futures)
             for future in futures:
                 future.result()
@@ -70,3 +77,7 @@ def _generate_all(run: Run, shards: list[Shard], speed: Speed, window: Window) -
             raise
         finally:
             artifact.finish()
+
+
+def _let_others_pass(turns: Turns, shard: Shard, future: PrefectFuture[Any]) -> None:
+    turns.have_passed(shard)  # a shard may end before it has begun

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from pressrun.model_parts import parts_of
 from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
@@ -28,5 +29,6 @@ def provision_cache(run: Run, fleet: Fleet) -> PrintOrder:
     """Open the fleet and bring the weights to its hosts."""
     with stage(run, "provision cache", "opening workers, bringing the weights to them"):
         order = provision(run, fleet)
-    log_line(f"{run.facts.weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
+    weight_bytes = sum(part.facts.weight_bytes for part in parts_of(run).values())
+    log_line(f"{weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
     return order

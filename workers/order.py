@@ -5,8 +5,10 @@ Knows nothing of any single batch. A small value: it travels with every task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from pressrun.batch import Batch
 from pressrun.engine_options import EngineOptions, drawing
 from pressrun.job import Dtype
 from pressrun.location import Location
@@ -45,6 +47,8 @@ class PrintOrder:
         What the engine trades.
     picture_format : PictureFormat
         How pictures are written.
+    others : mapping of str to PrintOrder
+        The orders for a job's other models, by name, and alike in all but model, facts and options.
     """
 
     run_id: str
@@ -59,8 +63,25 @@ class PrintOrder:
     cache_folder: str = "~/.cache/pressrun/models"
     options: EngineOptions = field(default_factory=EngineOptions)
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+    others: Mapping[str, PrintOrder] = field(default_factory=dict)
 
     @property
     def drawing(self) -> str:
         """Number format and options, which decide how fast pictures are drawn and name a warm renderer."""
         return drawing(self.dtype, self.options)
+
+    def of(self, model: str) -> PrintOrder:
+        """Return the order for pictures of one model, by which alone a batch is printed."""
+        if not self.others:
+            return self
+        return self.others[model] if model in self.others else replace(self, others={})
+
+    def for_batch(self, batch: Batch) -> PrintOrder:
+        """Return the order to print a batch by: that of its model."""
+        return self.of(str(batch.shared("model"))) if self.others else self
+
+    def with_models(self, orders: Mapping[str, PrintOrder]) -> PrintOrder:
+        """Return the order with those of some models put in their place."""
+        main = orders.get(self.facts.name, self)
+        others = {name: order for name, order in {**self.others, **orders}.items() if name != self.facts.name}
+        return replace(main, others=others)

@@ -12,6 +12,7 @@ from distributed import Client
 from pressrun import layout
 from pressrun.errors import StageFailed
 from pressrun.location import Location
+from pressrun.model_parts import parts_of
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.run import Run
@@ -45,15 +46,17 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     InvalidModel
         When a file of the model cannot be copied.
     """
-    order = _order(run)
+    parts = parts_of(run)
+    order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
     if run.is_idle:
         return order
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
-    for location, facts in ((order.model, order.facts), (order.embedder, order.embedder_facts)):
-        if location is not None and facts is not None:
-            run.ledger.origin_bytes += _bring(client, location, facts, order.cache_folder)
+    for part in parts.values():  # a model without a picture to draw stays where it is
+        run.ledger.origin_bytes += _bring(client, part.job.model, part.facts, order.cache_folder)
+    if order.embedder is not None and order.embedder_facts is not None:
+        run.ledger.origin_bytes += _bring(client, order.embedder, order.embedder_facts, order.cache_folder)
     return order
 
 

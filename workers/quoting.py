@@ -6,9 +6,10 @@ Knows nothing of the arithmetic, nor of who reads the quote.
 from __future__ import annotations
 
 from pressrun.errors import QuoteRefused
+from pressrun.model_parts import parts_of
 from pressrun.quote import Crew, Quote, Terms, make_quote
-from pressrun.run import Run
-from pressrun.workload import workload
+from pressrun.run import Run, picture_revision
+from pressrun.workload import Workload, all_together, workload
 from workers.fleet import Fleet
 
 QUOTE = "quote.json"
@@ -37,7 +38,7 @@ def quote_run(run: Run, fleet: Fleet) -> Quote | None:
     if run.is_idle:
         return None
     job, ledger = run.job, run.ledger
-    work = workload(run.plan.todo, {profile.shape: profile for profile in ledger.profiles}, job.shard_images)
+    work = all_together(_workload(part) for part in parts_of(run).values())
     if work is None:
         if job.has_terms:
             raise QuoteRefused(_unmeasured(run))
@@ -46,6 +47,13 @@ def quote_run(run: Run, fleet: Fleet) -> Quote | None:
     ledger.quote = make_quote(work, crew, Terms(job.workers, job.deadline_s, job.budget))
     run.note(QUOTE, ledger.quote.record())
     return ledger.quote
+
+
+def _workload(part: Run) -> Workload | None:
+    """Return what the pictures of one model amount to."""
+    revision = picture_revision(part.facts, part.job.engine)
+    measured = [profile for profile in part.ledger.profiles if profile.model_revision == revision]
+    return workload(part.plan.todo, {profile.shape: profile for profile in measured}, part.job.shard_images)
 
 
 def _unmeasured(run: Run) -> str:

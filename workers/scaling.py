@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pressrun.errors import QuoteRefused
 from pressrun.forecast import useful_workers
+from pressrun.model_parts import parts_of
 from pressrun.plan import count_batches
 from pressrun.quote import Quote
 from pressrun.quote_wording import refusal
@@ -45,5 +46,6 @@ def scale(run: Run, fleet: Fleet, speed: Speed, quote: Quote | None) -> int:
 
 
 def _useful(run: Run, fleet: Fleet, speed: Speed) -> int:
-    batches = count_batches(run.plan.todo, speed.batch_sizes)
+    parts = parts_of(run).items()
+    batches = sum(count_batches(part.plan.todo, speed.of(name).batch_sizes) for name, part in parts)
     return min(useful_workers(batches, fleet.largest), run.job.workers or fleet.largest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow.compute as pc
 from distributed import Client
@@ -44,10 +44,17 @@ class Speed:
         Picture size (width_px, height_px) to batch size.
     image_s : float or None
         Expected worker-seconds a picture, over the run's mix; None when the speed of a picture size is not known.
+    others : mapping of str to Speed
+        That of each model of a job with several, by name; then the rest says nothing.
     """
 
     batch_sizes: Mapping[Shape, int]
     image_s: float | None
+    others: Mapping[str, Speed] = field(default_factory=dict)
+
+    def of(self, model: str) -> Speed:
+        """Return how the pictures of one model are best drawn."""
+        return self.others.get(model, self)
 
 
 def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
