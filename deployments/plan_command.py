@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
@@ -14,12 +16,14 @@ from deployments.prefect_environment import prepare_prefect
 from pressrun.engine_options import drawing
 from pressrun.errors import QuoteRefused
 from pressrun.job import Job
+from pressrun.model_parts import todo_by_model
+from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.plan import Plan, Shape, count_batches, shapes
 from pressrun.profile import Profile, profile_stores, recall_profiles
 from pressrun.quote import Crew, Quote, Terms, make_quote
 from pressrun.quote_wording import refusal, rows
 from pressrun.run import Draft, draft_run, picture_revision
-from pressrun.workload import workload
+from pressrun.workload import all_together, workload
 
 
 def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> ExitCode:
@@ -44,9 +48,10 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
         largest = fleet.largest
     finally:
         fleet.close()
-    drafted, profiles = draft.plan(), _profiles(draft)
-    quote = _quote(draft.job, drafted, profiles, largest)
-    record = _record(draft, drafted, profiles) | _quoted(quote, draft.job.workers or largest)
+    drafted = draft.plan()
+    parts = [_part(draft, name, todo) for name, todo in todo_by_model(drafted.todo, draft.models).items()]
+    quote = _quote(draft.job, parts, largest)
+    record = _record(draft, drafted, parts) | _quoted(quote, draft.job.workers or largest)
     if as_json:
         out.print_json(json.dumps(record))
     else:
@@ -54,10 +59,29 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
     return ExitCode.DONE if _is_possible(quote) else ExitCode.REFUSED
 
 
-def _profiles(draft: Draft) -> dict[Shape, Profile]:
-    """Return what is remembered of the job's speed, at the batch sizes that it would have."""
-    job = draft.job
-    revision, how = picture_revision(draft.facts, job.engine), drawing(job.dtype, job.options)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a job has left to draw with one model, and what is remembered of that model's speed by picture size."""
+
+    model: str
+    todo: pa.Table
+    profiles: Mapping[Shape, Profile]
+
+    def sizes(self, given: int | None) -> dict[Shape, int] | None:
+        """Return the batch sizes; None when one is not known."""
+        wanted = shapes(self.todo)
+        if given is None and not all(shape in self.profiles for shape in wanted):
+            return None
+        return {shape: given or self.profiles[shape].batch_size for shape in wanted}
+
+
+def _part(draft: Draft, name: str, todo: pa.Table) -> _Part:
+    return _Part(name, todo, _profiles(draft.job, draft.models[name].facts))
+
+
+def _profiles(job: Job, facts: ModelFacts) -> dict[Shape, Profile]:
+    """Return what is remembered of a model's speed, at the batch sizes that the job would have."""
+    revision, how = picture_revision(facts, job.engine), drawing(job.dtype, job.options)
     found = recall_profiles(profile_stores(job), revision, how)
     if job.batch_size is None:
         return found
@@ -65,8 +89,8 @@ def _profiles(draft: Draft) -> dict[Shape, Profile]:
     return {shape: profile for shape, profile in at_given.items() if profile is not None}
 
 
-def _quote(job: Job, drafted: Plan, profiles: dict[Shape, Profile], largest: int) -> Quote | None:
-    work = workload(drafted.todo, profiles, job.shard_images)
+def _quote(job: Job, parts: Sequence[_Part], largest: int) -> Quote | None:
+    work = all_together(workload(part.todo, part.profiles, job.shard_images) for part in parts)
     if work is None or not work.batches:
         return None
     crew = Crew(largest, largest, price_per_worker_hour=job.price_per_worker_hour)
@@ -80,19 +104,35 @@ def _is_possible(quote: Quote | None) -> bool:
     return False
 
 
-def _record(draft: Draft, drafted: Plan, profiles: dict[Shape, Profile]) -> dict[str, object]:
-    wanted, given = shapes(drafted.todo), draft.job.batch_size
-    sizes = {shape: given or profiles[shape].batch_size for shape in wanted if given or shape in profiles}
+def _record(draft: Draft, drafted: Plan, parts: Sequence[_Part]) -> dict[str, object]:
+    measured = {
+        part.profiles[shape].hardware for part in parts for shape in shapes(part.todo) if shape in part.profiles
+    }
     return {
-        "model": f"{draft.facts.name} ({draft.facts.pipeline_class})",
+        "model": ", ".join(f"{model.facts.name} ({model.facts.pipeline_class})" for model in draft.models.values()),
         "asked": drafted.requests.num_rows,
         "duplicates": drafted.duplicates,
         "held": drafted.held,
         "to_render": drafted.todo.num_rows,
-        "sizes": ", ".join(f"{count} of {width} x {height} px" for (width, height), count in wanted.items()) or "none",
-        "batches": count_batches(drafted.todo, sizes) if len(sizes) == len(wanted) else None,
-        "measured_on": ", ".join(sorted({profiles[shape].hardware for shape in wanted if shape in profiles})) or None,
+        "sizes": "; ".join(_said_sizes(part, len(draft.models) > 1) for part in parts) or "none",
+        "batches": _batches(parts, draft.job.batch_size),
+        "measured_on": ", ".join(sorted(measured)) or None,
     }
+
+
+def _said_sizes(part: _Part, with_model: bool) -> str:
+    sizes = ", ".join(f"{count} of {width} x {height} px" for (width, height), count in shapes(part.todo).items())
+    return f"{part.model}: {sizes}" if with_model else sizes
+
+
+def _batches(parts: Sequence[_Part], given: int | None) -> int | None:
+    counts = 0
+    for part in parts:
+        sizes = part.sizes(given)
+        if sizes is None:
+            return None
+        counts += count_batches(part.todo, sizes)
+    return counts
 
 
 def _quoted(quote: Quote | None, workers: int) -> dict[str, object]:

@@ -88,6 +88,11 @@ class Run:
         self._claim = claim
 
     @property
+    def model_names(self) -> str:
+        """The names of the job's models in one line, the main one's first."""
+        return ", ".join(self.models) or self.facts.name
+
+    @property
     def is_idle(self) -> bool:
         """Whether there is nothing to render."""
         return bool(self.plan.todo.num_rows == 0)

@@ -17,7 +17,7 @@ from workers.order import PrintOrder
 
 @task(
     name="check quality",
-    task_run_name="check the options of {run.facts.name}",
+    task_run_name="check the options of {run.model_names}",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
     retry_condition_fn=is_worth_retrying,

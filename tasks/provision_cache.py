@@ -18,7 +18,7 @@ from workers.provisioning import provision
 
 @task(
     name="provision cache",
-    task_run_name="provision cache for {run.facts.name}",
+    task_run_name="provision cache for {run.model_names}",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
     retry_condition_fn=is_worth_retrying,

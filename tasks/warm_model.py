@@ -18,7 +18,7 @@ from workers.speed import Speed
 
 @task(
     name="warm model",
-    task_run_name="warm {run.facts.name}",
+    task_run_name="warm {run.model_names}",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
     retry_condition_fn=is_worth_retrying,

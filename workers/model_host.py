@@ -63,6 +63,15 @@ class ModelHost:
         with self._device:
             yield self._take(key, load, weight_bytes)
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Hold the device: meanwhile no model is loaded or renders.
+
+        Whoever loads another model holds it too: libraries set torch's defaults for the whole process while they load.
+        """
+        with self._device:
+            yield
+
     def keys(self) -> list[str]:
         """Return the keys of the loaded models, least recently used first."""
         return list(self._residents)
