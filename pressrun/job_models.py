@@ -79,7 +79,7 @@ def split_models(given: list[str]) -> tuple[str, dict[str, str]]:
     Raises
     ------
     InvalidJob
-        When two have no name, or the same.
+        When two have no name, or the same, or one has no location.
     """
     named: dict[str, str] = {}
     plain: list[str] = []
@@ -87,6 +87,8 @@ def split_models(given: list[str]) -> tuple[str, dict[str, str]]:
         name, equals, location = text.partition("=")
         if not equals or "/" in name or ":" in name or "\\" in name:
             plain.append(text)
+        elif not location:
+            raise InvalidJob(f"--model {text} names no folder; write it as NAME=LOCATION.")
         elif name in named:
             raise InvalidJob(f"--model gives the name {name!r} twice; give each location a name of its own.")
         else:
