@@ -94,8 +94,8 @@ def small(order: PrintOrder) -> FaultyRenderer:
 
 
 def loading(order: PrintOrder) -> FaultyRenderer:
-    """Note which model is loaded, each time that one is."""
-    renderer = FaultyRenderer(order)
+    """Note which model is loaded, each time that one is; not so fast that threads overtake one another."""
+    renderer = FaultyRenderer(order, _STEP_S)
     with (notes_folder(Path(order.collection.url)) / f"{os.getpid()}.loaded").open("a") as file:
         file.write(f"{order.facts.name}\n")
     return renderer

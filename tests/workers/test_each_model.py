@@ -90,16 +90,17 @@ def generate_all(run: Run, fleet: LocalFleet, order: PrintOrder, speed: Speed) -
 def test_where_memory_has_room_for_one_model_no_worker_loads_one_for_every_batch(
     fleet: LocalFleet, opened: Opened, models: dict[str, str], roomy: Any, tmp_path: Path
 ) -> None:
-    engine = "tests.engines:loading"
-    run, order = opened(rows("photo", None), model="ink", models=models, engine=engine, batch_size=1, shard_images=3)
+    some = {"model": "ink", "models": models, "engine": "tests.engines:loading", "batch_size": 1}
+    # Three shards a model: the last of one and the first of the next are open at once.
+    run, order = opened(rows("photo", None, each=60), shard_images=20, **some)
     roomy(run.facts.weight_bytes)
     speed = warm_models(run, fleet, order)
     assert engines.loaded(tmp_path / "out") == [["photo", "ink"]] * 2  # the first to be drawn is still warm
     generate_all(run, fleet, order, speed)
     for loads in engines.loaded(tmp_path / "out"):
-        assert loads in (["photo", "ink", "photo"], ["photo", "ink"])
+        assert len(loads) <= 5, loads  # 3, and 2 more where threads overtake one another at the switch
     assert not runs.flaws(tmp_path / "out")
-    assert Counter(row["model_name"] for row in runs.rows(tmp_path / "out").values()) == {"ink": 8, "photo": 8}
+    assert Counter(row["model_name"] for row in runs.rows(tmp_path / "out").values()) == {"ink": 60, "photo": 60}
 
 
 def test_only_models_with_a_picture_to_draw_are_brought_and_warmed(
