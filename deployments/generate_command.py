@@ -16,6 +16,7 @@ from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
 from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.errors import InvalidJob
+from pressrun.job_models import split_models
 from pressrun.layout import CONTACT_SHEET, REPORT
 from pressrun.progress import listening
 from pressrun.run import draft_run, drafted
@@ -40,8 +41,9 @@ class GenerateOptions:
 
     Parameters
     ----------
-    model : str
-        Model folder in the diffusers layout: a path or any fsspec URL.
+    model : list of str
+        Model folder in the diffusers layout: a path or any fsspec URL. May be given several times as NAME=FOLDER, for
+        prompt files with a column "model"; rows that name none are drawn by the one without a name, else by the first.
     output : str
         Folder or URL of the collection; one that holds some of the images already is completed.
     adapter : list of str
@@ -108,7 +110,7 @@ class GenerateOptions:
         it is too little.
     """
 
-    model: Annotated[str, Parameter(alias="-m")]
+    model: Annotated[list[str], Parameter(alias="-m", negative="")]
     output: Annotated[str, Parameter(alias="-o")]
     adapter: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
     adapters: str = ""
@@ -203,6 +205,7 @@ def parameters_of(prompts: str, options: GenerateOptions) -> GenerateParameters:
     plain = asdict(options)
     defaults = {name: plain.pop(name) for name in PictureDefaults.model_fields}
     plain["adapters"] = places_by_name(plain.pop("adapter"))
+    plain["model"], plain["models"] = split_models(options.model)
     price, dask = plain.pop("price"), plain.pop("dask")
     engine_options = DiffusersEngine(**plain.pop("tuning"), **plain.pop("quality"))
     if plain["embedder"] == "none":

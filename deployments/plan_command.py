@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
 from deployments.console import ExitCode, err, out, show_error
 from deployments.generate_command import GenerateOptions, Json, parameters_of
 from deployments.prefect_environment import prepare_prefect
-from pressrun.batch_sizes import BatchSizes, Shape
+from pressrun.batch_sizes import BatchSizes, Bucket, Shape
 from pressrun.engine_options import drawing
 from pressrun.errors import QuoteRefused
 from pressrun.job import Job
+from pressrun.model_parts import todo_by_model
+from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.plan import Plan, count_batches, shapes
 from pressrun.profile import Profile, profile_stores, recall_profiles
 from pressrun.quote import Crew, Quote, Terms, make_quote
 from pressrun.quote_wording import refusal, rows
 from pressrun.run import Draft, draft_run, picture_revision
-from pressrun.workload import workload
+from pressrun.workload import Workload, all_together, workload
 
 
 def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> ExitCode:
@@ -45,9 +49,10 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
         largest = fleet.largest
     finally:
         fleet.close()
-    drafted, profiles = draft.foresee(), _profiles(draft)
-    quote = _quote(draft.job, drafted, profiles, largest)
-    record = _record(draft, drafted, profiles) | _quoted(quote, draft.job.workers or largest)
+    drafted = draft.foresee()
+    parts = _parts(draft, drafted)
+    quote = _quote(draft.job, parts, largest)
+    record = _record(draft, drafted, parts) | _quoted(quote, draft.job.workers or largest)
     if as_json:
         out.print_json(json.dumps(record))
     else:
@@ -57,10 +62,45 @@ def plan(prompts: str, options: GenerateOptions, *, as_json: Json = False) -> Ex
     return ExitCode.DONE if _is_possible(quote) else ExitCode.REFUSED
 
 
-def _profiles(draft: Draft) -> dict[Shape, Profile]:
-    """Return what is remembered of the job's speed, at the batch sizes that it would have."""
-    job = draft.job
-    revision, how = picture_revision(draft.facts, job.engine), drawing(job.dtype, job.options)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a job has left to draw with one model, and what is remembered of that model's speed by picture size."""
+
+    model: str
+    todo: pa.Table
+    asked: Mapping[Bucket, int]
+    profiles: Mapping[Shape, Profile]
+
+    def sizes(self, job: Job) -> BatchSizes | None:
+        """Return the batch sizes; None when one is not known."""
+        wanted, given = shapes(self.todo), job.batch_size
+        if given is None and not all(shape in self.profiles for shape in wanted):
+            return None
+        most = {shape: given or self.profiles[shape].batch_size for shape in wanted}
+        return BatchSizes(most, {} if job.keeps_batch_size else self.asked)
+
+    def work(self, job: Job) -> Workload | None:
+        """Return what there is to draw; None when its speed is not known."""
+        sizes = self.sizes(job)
+        return workload(self.todo, self.profiles, sizes) if sizes else None
+
+
+def _parts(draft: Draft, drafted: Plan) -> list[_Part]:
+    several = len(draft.models) > 1
+    return [
+        _Part(
+            name,
+            todo,
+            drafted.asked_of(name) if several else drafted.asked,
+            _profiles(draft.job, draft.models[name].facts),
+        )
+        for name, todo in todo_by_model(drafted.todo, draft.models).items()
+    ]
+
+
+def _profiles(job: Job, facts: ModelFacts) -> dict[Shape, Profile]:
+    """Return what is remembered of a model's speed, at the batch sizes that the job would have."""
+    revision, how = picture_revision(facts, job.engine), drawing(job.dtype, job.options)
     found = recall_profiles(profile_stores(job), revision, how)
     if job.batch_size is None:
         return found
@@ -68,17 +108,12 @@ def _profiles(draft: Draft) -> dict[Shape, Profile]:
     return {shape: profile for shape, profile in at_given.items() if profile is not None}
 
 
-def _quote(job: Job, drafted: Plan, profiles: dict[Shape, Profile], largest: int) -> Quote | None:
-    most = {shape: profile.batch_size for shape, profile in profiles.items()}
-    work = workload(drafted.todo, profiles, _sizes(job, drafted, most))
+def _quote(job: Job, parts: Sequence[_Part], largest: int) -> Quote | None:
+    work = all_together(part.work(job) for part in parts)
     if work is None or not work.batches:
         return None
     crew = Crew(largest, largest, price_per_worker_hour=job.price_per_worker_hour)
     return make_quote(work, crew, Terms(job.workers, job.deadline_s, job.budget))
-
-
-def _sizes(job: Job, drafted: Plan, most: dict[Shape, int]) -> BatchSizes:
-    return BatchSizes(most, {} if job.keeps_batch_size else drafted.asked)
 
 
 def _is_possible(quote: Quote | None) -> bool:
@@ -88,21 +123,35 @@ def _is_possible(quote: Quote | None) -> bool:
     return False
 
 
-def _record(draft: Draft, drafted: Plan, profiles: dict[Shape, Profile]) -> dict[str, object]:
-    wanted, given = shapes(drafted.todo), draft.job.batch_size
-    sizes = {shape: given or profiles[shape].batch_size for shape in wanted if given or shape in profiles}
+def _record(draft: Draft, drafted: Plan, parts: Sequence[_Part]) -> dict[str, object]:
+    measured = {
+        part.profiles[shape].hardware for part in parts for shape in shapes(part.todo) if shape in part.profiles
+    }
     return {
-        "model": f"{draft.facts.name} ({draft.facts.pipeline_class})",
+        "model": ", ".join(f"{model.facts.name} ({model.facts.pipeline_class})" for model in draft.models.values()),
         "asked": drafted.requests.num_rows,
         "duplicates": drafted.duplicates,
         "held": drafted.held,
         "to_render": drafted.todo.num_rows,
-        "sizes": ", ".join(f"{count} of {width} x {height} px" for (width, height), count in wanted.items()) or "none",
-        "batches": count_batches(drafted.todo, _sizes(draft.job, drafted, sizes))
-        if len(sizes) == len(wanted)
-        else None,
-        "measured_on": ", ".join(sorted({profiles[shape].hardware for shape in wanted if shape in profiles})) or None,
+        "sizes": "; ".join(_said_sizes(part, len(draft.models) > 1) for part in parts) or "none",
+        "batches": _batches(parts, draft.job),
+        "measured_on": ", ".join(sorted(measured)) or None,
     }
+
+
+def _said_sizes(part: _Part, with_model: bool) -> str:
+    sizes = ", ".join(f"{count} of {width} x {height} px" for (width, height), count in shapes(part.todo).items())
+    return f"{part.model}: {sizes}" if with_model else sizes
+
+
+def _batches(parts: Sequence[_Part], job: Job) -> int | None:
+    counts = 0
+    for part in parts:
+        sizes = part.sizes(job)
+        if sizes is None:
+            return None
+        counts += count_batches(part.todo, sizes)
+    return counts
 
 
 def _quoted(quote: Quote | None, workers: int) -> dict[str, object]:

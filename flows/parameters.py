@@ -24,6 +24,7 @@ from workers.fleet import Fleet
 
 PromptFile = Annotated[str, Field(title="A file")]
 PromptTexts = Annotated[list[str], Field(title="Texts")]
+ModelPath = Annotated[str, Field(min_length=1, title="A folder")]
 PromptRows = Annotated[list[str | dict[str, Any]], Field(title="Rows")]
 
 
@@ -106,8 +107,15 @@ class GenerateParameters(BaseModel):
     )
     model: str = Field(
         min_length=1,
-        description="Model folder in the diffusers layout: a path or URL, or a path below the model store.",
+        description="Model folder in the diffusers layout: a path or URL, a path below the model store, or one of the "
+        "names below. It draws the rows that name none.",
         examples=["models/shapes", "s3://studio/models/sdxl"],
+    )
+    models: dict[str, ModelPath | ModelStore] = Field(
+        default_factory=dict,
+        description="Models that rows may name in a column 'model', by name: as above, or a block whose URL is the "
+        "model's folder.",
+        examples=[{"ink": "s3://studio/models/ink", "photo": "s3://studio/models/photo"}],
     )
     adapters: dict[str, str | ModelStore] = Field(
         default_factory=dict,
@@ -204,7 +212,8 @@ class GenerateParameters(BaseModel):
         """Return the job as plain values, with the credentials of its blocks inside its locations."""
         return Job(
             prompts=self._prompts(),
-            model=_place(self.model_store, self.model),
+            model=self._model(self.models.get(self.model, self.model)),
+            models={name: self._model(model) for name, model in self.models.items()},
             collection=_place(self.collection_store, self.output),
             embedder=self._embedder(),
             defaults=self._defaults(),
@@ -227,6 +236,9 @@ class GenerateParameters(BaseModel):
     def fleet(self) -> Fleet:
         """Return the workers to run on, not yet open."""
         return (self.cluster or LocalDaskCluster()).fleet()
+
+    def _model(self, model: str | ModelStore) -> Location:
+        return _place(self.model_store, model) if isinstance(model, str) else model.location().absolute()
 
     def _prompts(self) -> PromptSource:
         if not isinstance(self.prompts, str):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 NO_ADAPTERS: Mapping[str, str] = MappingProxyType({})
+NO_ADAPTERS_OF_ANY: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 def adapter_scales(text: str) -> dict[str, float]:

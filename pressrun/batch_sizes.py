@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +50,9 @@ class BatchSizes:
         return most if not images else math.ceil(images / math.ceil(images / most))
 
 
-def count_buckets(requests: pa.Table, chosen: npt.NDArray[np.bool_] | None = None) -> dict[Bucket, int]:
+def count_buckets(
+    requests: pa.Table, chosen: npt.NDArray[np.bool_] | None = None, names: Sequence[str] = BUCKET_FIELDS
+) -> dict[Bucket, int]:
     """Return how many rows each bucket has.
 
     Parameters
@@ -59,20 +61,22 @@ def count_buckets(requests: pa.Table, chosen: npt.NDArray[np.bool_] | None = Non
         Any rows.
     chosen : ndarray of bool or None
         (rows,), which of them count; None counts all.
+    names : sequence of str
+        The columns whose values make a bucket.
     """
     counts: Counter[Bucket] = Counter()
-    for rows in _chosen_rows(requests.select(list(BUCKET_FIELDS)), chosen):
-        groups = pa.Table.from_batches([rows]).group_by(list(BUCKET_FIELDS)).aggregate([([], "count_all")])
-        columns = [groups.column(name).to_pylist() for name in (*BUCKET_FIELDS, "count_all")]
+    for rows in _chosen_rows(requests.select(list(names)), chosen):
+        groups = pa.Table.from_batches([rows]).group_by(list(names)).aggregate([([], "count_all")])
+        columns = [groups.column(name).to_pylist() for name in (*names, "count_all")]
         for *bucket, count in zip(*columns, strict=True):
             counts[tuple(bucket)] += count
     return dict(counts)
 
 
-def bucket_ends(requests: pa.Table) -> Iterator[int]:
-    """Yield the row after each bucket's last one, of rows in which every bucket is contiguous."""
+def run_ends(requests: pa.Table, names: Sequence[str]) -> Iterator[int]:
+    """Yield the row after each run of rows that are equal in some columns."""
     start, last = 0, None
-    for rows in requests.select(list(BUCKET_FIELDS)).to_batches():
+    for rows in requests.select(list(names)).to_batches():
         if rows.num_rows == 0:
             continue
         if last is not None and not last.equals(rows.slice(0, 1)):

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pressrun.batch import BUCKET_FIELDS
 from pressrun.spill import spilled
 
-_SWITCHED_FIELDS = ("adapters",)
+_SWITCHED_FIELDS = ("model", "adapters")
 _WORK_FIELDS = ("width_px", "height_px", "steps")
 _ROWS_AT_ONCE = 16_384  # as many texts of 64 KiB fit Arrow's 2 GiB a column
 
@@ -26,7 +26,7 @@ Positions = npt.NDArray[np.int64]
 
 
 def in_bucket_order(requests: pa.Table, chosen: npt.NDArray[np.bool_]) -> pa.Table:
-    """Return the chosen requests, bucket after bucket, each ordered by position.
+    """Return the chosen requests, model after model, bucket after bucket, each ordered by position.
 
     Parameters
     ----------
@@ -35,7 +35,11 @@ def in_bucket_order(requests: pa.Table, chosen: npt.NDArray[np.bool_]) -> pa.Tab
     chosen : ndarray of bool
         (rows,), which of them are wanted.
     """
-    varying = [name for name in BUCKET_FIELDS if not _is_constant(requests.column(name))]
+    varying = [
+        name
+        for name in ("model", *BUCKET_FIELDS)
+        if name in requests.column_names and not _is_constant(requests.column(name))
+    ]
     keys = {name: _key(requests.column(name), chosen) for name in varying}
     if any(name in _WORK_FIELDS for name in varying):
         keys["work"] = -_work(requests, chosen)

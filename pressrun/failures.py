@@ -24,6 +24,7 @@ FAILURE_SCHEMA = pa.schema(
         pa.field("error", pa.string(), nullable=False),
         pa.field("attempts", pa.int32(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
+        pa.field("model", pa.string()),  # of a job with several; else the run's record tells
     ]
 )
 _LONGEST_ERROR = 2000
@@ -81,6 +82,8 @@ def write_failures(store: Store, part_id: str, requests: pa.Table, failures: Seq
     reasons = pa.Table.from_pylist(list(last.values()))
     joined = requests.join(reasons, "image_id", join_type="inner")
     ordered = joined.sort_by([("row", "ascending"), ("image_number", "ascending")])
+    if "model" not in ordered.column_names:
+        ordered = ordered.append_column("model", pa.nulls(ordered.num_rows, pa.string()))
     rows = ordered.select(FAILURE_SCHEMA.names).cast(FAILURE_SCHEMA)
     store.write(layout.failures(part_id), manifest.to_parquet(rows))
 
@@ -97,7 +100,9 @@ def read_failures(store: Store, run_id: str | None = None) -> pa.Table:
     """
     names = store.names(layout.FAILURES, ".parquet")
     tables = [manifest.read_table(store, name) for name in reversed(names)]  # run ids sort by time: newest first
-    rows = first_of_each(pa.concat_tables(tables)) if tables else FAILURE_SCHEMA.empty_table()
+    # By name: letters of earlier versions have no model.
+    every = pa.concat_tables([FAILURE_SCHEMA.empty_table(), *tables], promote_options="default")
+    rows = first_of_each(every)
     if run_id is not None:
         rows = rows.filter(pc.equal(rows.column("run_id"), run_id))
     if rows.num_rows == 0:

@@ -47,7 +47,7 @@ class Job:
     prompts : Location or sequence
         A prompt file, or prompts as text or as mappings of request fields.
     model : Location
-        Folder in the diffusers layout.
+        Folder in the diffusers layout; the model of rows that name none.
     collection : Location
         Where the pictures go.
     embedder : Location or None
@@ -84,6 +84,8 @@ class Job:
         How pictures are written.
     adapters : mapping
         LoRA adapters by name: a safetensors file each, or a folder that holds one.
+    models : mapping of str to Location
+        Models that rows may name, by name; the main model can be among them.
     """
 
     prompts: PromptSource = field(repr=False)
@@ -106,6 +108,7 @@ class Job:
     tenant: str = ""
     picture_format: PictureFormat = field(default_factory=PictureFormat)
     adapters: Mapping[str, Location] = field(default_factory=dict)
+    models: Mapping[str, Location] = field(default_factory=dict)
 
     @property
     def has_terms(self) -> bool:

@@ -6,14 +6,15 @@ Knows nothing of files, clusters or engines: Arrow tables and numbers in, tables
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyarrow as pa
 
-from pressrun.adapter_use import NO_ADAPTERS, revision_with
-from pressrun.batch import Batch
-from pressrun.batch_sizes import BatchSizes, Bucket, Shape, bucket_at, bucket_ends, count_buckets
+from pressrun.adapter_use import NO_ADAPTERS, NO_ADAPTERS_OF_ANY, revision_with
+from pressrun.batch import BUCKET_FIELDS, Batch
+from pressrun.batch_sizes import BatchSizes, Bucket, Shape, bucket_at, count_buckets, run_ends
 from pressrun.bucket_order import in_bucket_order
 from pressrun.image_ids import ImageIds, first_not_held, ids_of
 from pressrun.request import PIXEL_FIELDS, image_id
@@ -36,7 +37,7 @@ class Plan:
     held : int
         Distinct pictures that the collection holds already.
     asked : mapping
-        Distinct pictures by bucket, held ones included.
+        Distinct pictures by bucket, held ones included; in a job with several models a bucket ends with the model.
     """
 
     requests: pa.Table
@@ -44,6 +45,10 @@ class Plan:
     duplicates: int
     held: int
     asked: Mapping[Bucket, int]
+
+    def asked_of(self, model: str) -> Mapping[Bucket, int]:
+        """Return the distinct pictures by bucket of one of several models."""
+        return {bucket[:-1]: images for bucket, images in self.asked.items() if bucket[-1] == model}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +61,42 @@ class Shard:
         From 0.
     start, stop : int
         First row and the row after the last, in the todo table.
+    model : str
+        The model of its rows; "" in a job with one model.
     """
 
     number: int
     start: int
     stop: int
+    model: str = ""
 
 
-def name_images(requests: pa.Table, model_revision: str, adapters: Mapping[str, str] = NO_ADAPTERS) -> pa.Table:
-    """Return the requests with the `image_id` column filled in; `adapters` are revisions by name."""
+def name_images(
+    requests: pa.Table,
+    model_revisions: str | Mapping[str, str],
+    adapters: Mapping[str, Mapping[str, str]] = NO_ADAPTERS_OF_ANY,
+) -> pa.Table:
+    """Return the requests with the `image_id` column filled in.
+
+    Parameters
+    ----------
+    requests : pyarrow.Table
+        Requests whose ids are still to be found.
+    model_revisions : str or mapping
+        What stands for the weights; of several models, by the name in the column `model`.
+    adapters : mapping
+        For each model, "" for the only one, the revisions of the job's adapters by name.
+    """
+    of_models = {"": model_revisions} if isinstance(model_revisions, str) else model_revisions
     named = []
     for chunk in requests.to_batches(max_chunksize=10_000):
         columns = [chunk.column(name).to_pylist() for name in PIXEL_FIELDS]
-        revisions = {text: revision_with(model_revision, text, adapters) for text in {*columns[_ADAPTERS]}}
-        ids = [image_id(values, revisions[values[_ADAPTERS]]) for values in zip(*columns, strict=True)]
+        models = [""] * chunk.num_rows if "" in of_models else chunk.column("model").to_pylist()
+        uses = list(zip(models, columns[_ADAPTERS], strict=True))
+        revisions = {
+            use: revision_with(of_models[use[0]], use[1], adapters.get(use[0], NO_ADAPTERS)) for use in set(uses)
+        }
+        ids = [image_id(values, revisions[use]) for use, values in zip(uses, zip(*columns, strict=True), strict=True)]
         named.append(pa.array(ids, pa.string()))
     position = requests.schema.get_field_index("image_id")
     ids_column = pa.chunked_array(named, type=pa.string())
@@ -89,7 +116,8 @@ def plan_requests(requests: pa.Table, held: ImageIds) -> Plan:
     choice = first_not_held(ids_of(requests), held)
     todo = in_bucket_order(requests, choice.rows)
     duplicates, held_images = requests.num_rows - choice.distinct, choice.distinct - todo.num_rows
-    return Plan(requests, todo, duplicates, held_images, count_buckets(requests, choice.firsts))
+    names = (*BUCKET_FIELDS, "model") if "model" in requests.column_names else BUCKET_FIELDS
+    return Plan(requests, todo, duplicates, held_images, count_buckets(requests, choice.firsts, names))
 
 
 def shapes(todo: pa.Table) -> dict[Shape, int]:
@@ -110,13 +138,48 @@ def cut_shards(requests: pa.Table, shard_images: int, sizes: BatchSizes) -> Iter
         yield Shard(number, start, requests.num_rows)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSlice:
+    """The neighbouring rows of one model.
+
+    Parameters
+    ----------
+    model : str
+        Its name; "" where requests do not say whose they are, as in a job with one model.
+    start, stop : int
+        First row and the row after the last.
+    """
+
+    model: str
+    start: int
+    stop: int
+
+
+def model_slices(requests: pa.Table) -> list[ModelSlice]:
+    """Return where each model's rows stand in an ordered table, in their order."""
+    if "model" not in requests.column_names:
+        return [ModelSlice("", 0, requests.num_rows)] if requests.num_rows else []
+    ends = [0, *run_ends(requests, ("model",))]
+    names = requests.column("model")
+    return [ModelSlice(names[start].as_py(), start, stop) for start, stop in pairwise(ends)]
+
+
+def cut_model_shards(todo: pa.Table, shard_images: int, sizes: Callable[[str], BatchSizes]) -> Iterator[Shard]:
+    """Yield the shards of a todo table, of which none has rows of two models; each model has its own batch sizes."""
+    number = 0
+    for part in model_slices(todo):
+        for cut in cut_shards(todo.slice(part.start, part.stop - part.start), shard_images, sizes(part.model)):
+            yield Shard(number, part.start + cut.start, part.start + cut.stop, part.model)
+            number += 1
+
+
 def cut_batches(requests: pa.Table, sizes: BatchSizes) -> Iterator[Batch]:
     """Yield the batches of an ordered table, each within one bucket.
 
     Parameters
     ----------
     requests : pyarrow.Table
-        Rows in which every bucket is contiguous.
+        Rows of one model in which every bucket is contiguous.
     sizes : BatchSizes
         For every bucket that occurs.
     """
@@ -135,7 +198,7 @@ def count_batches(requests: pa.Table, sizes: BatchSizes) -> int:
 def _cuts(requests: pa.Table, sizes: BatchSizes) -> Iterator[tuple[int, int]]:
     """Yield the row after each batch's last one, and the batch's size."""
     start = 0
-    for stop in bucket_ends(requests):
+    for stop in run_ends(requests, BUCKET_FIELDS):
         size = sizes.of(bucket_at(requests, start))
         yield from ((min(first + size, stop), size) for first in range(start, stop, size))
         start = stop

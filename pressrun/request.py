@@ -43,6 +43,9 @@ REQUEST_SCHEMA = pa.schema(
     ]
 )
 
+# Requests of a job with several models, while they are planned and drawn; a picture's row says it as `model_name`.
+MODELS_SCHEMA = REQUEST_SCHEMA.append(pa.field("model", pa.string(), nullable=False))
+
 SCHEDULERS = (
     "default",
     "ddim",

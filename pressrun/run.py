@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -20,17 +20,19 @@ from pressrun.collection import Identity, check_fits, check_location, join_colle
 from pressrun.engine_name import check_engine
 from pressrun.errors import CollectionBusy, InvalidJob
 from pressrun.job import Job
+from pressrun.job_models import JobModel, read_models
 from pressrun.ledger import Ledger
 from pressrun.library import Library, find_library
-from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter, revisions_of
 from pressrun.models.adapter_fit import read_adapters
-from pressrun.models.diffusers_folder import ModelFacts, read_model
+from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
 from pressrun.plan import Plan, plan_requests
 from pressrun.prompts.file import read_requests
+from pressrun.prompts.models import RowModels
 from pressrun.prompts.rules import ModelLimits
 from pressrun.reuse import take_over
+from pressrun.run_record import describe
 from pressrun.storage import Store
 from pressrun.writer_claim import WriterClaim
 
@@ -44,17 +46,19 @@ class Draft:
     job : Job
         What was asked.
     facts : ModelFacts
-        The model.
+        The main model.
     embedder_facts : EmbedderFacts or None
         The embedder.
     requests : pyarrow.Table
         Every request, with its image id.
     begun_at : float
         Monotonic seconds when checking began.
-    adapters : tuple of Adapter
-        The job's adapters, whether a request uses them or not.
+    adapters : mapping of str to tuple of Adapter
+        For each model by name the adapters that fit it, whether a request uses them or not.
     library : Library
         The collections to take pictures over from.
+    models : mapping of str to JobModel
+        Every model by name, the main one first.
     """
 
     job: Job
@@ -62,8 +66,9 @@ class Draft:
     embedder_facts: EmbedderFacts | None
     requests: pa.Table
     begun_at: float
-    adapters: tuple[Adapter, ...] = ()
+    adapters: Mapping[str, tuple[Adapter, ...]] = field(default_factory=dict)
     library: Library = field(default_factory=Library)
+    models: Mapping[str, JobModel] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         """Return what the collection does not hold yet."""
@@ -107,6 +112,7 @@ class Run:
         self.run_id = run_id
         self.job = draft.job
         self.facts = draft.facts
+        self.models = draft.models
         self.embedder_facts = draft.embedder_facts
         self.adapters = draft.adapters
         self.plan = plan
@@ -115,6 +121,11 @@ class Run:
         self.ledger = Ledger(total=plan.todo.num_rows)
         self.ledger.opened_at = draft.begun_at
         self._claim = claim
+
+    @property
+    def model_names(self) -> str:
+        """The names of the job's models in one line, the main one's first."""
+        return ", ".join(self.models) or self.facts.name
 
     @property
     def is_idle(self) -> bool:
@@ -158,7 +169,8 @@ def draft_run(job: Job) -> Draft:
     Raises
     ------
     InvalidJob
-        When there is no such engine, a budget and no price, or a collection named for reuse that does not fit.
+        When there is no such engine, a budget and no price, a name that means two models, or a collection named for
+        reuse that does not fit.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
@@ -170,23 +182,33 @@ def draft_run(job: Job) -> Draft:
     check_engine(job.engine)
     _check_terms(job)
     check_location(Store(job.collection))
-    facts = read_model(job.model)
+    models = read_models(job)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
-    adapters = read_adapters(job.adapters, {facts.name: (job.model, facts)})[facts.name]
+    adapters = read_adapters(job.adapters, {name: (model.location, model.facts) for name, model in models.items()})
     identity = _identity(embedder_facts, job)
     check_fits(Store(job.collection), identity)
     library = find_library(job.reuse, identity, job.collection)
-    limits = ModelLimits(
-        width_px=facts.width_px,
-        height_px=facts.height_px,
-        size_multiple_px=facts.size_multiple_px,
-        flow_matching=facts.flow_matching,
-        adapters=tuple(adapter.name for adapter in adapters),
+    requests = read_requests(job.prompts, job.defaults, _row_models(models, adapters, job.engine))
+    main = next(iter(models.values())).facts
+    return Draft(job, main, embedder_facts, requests, begun_at, adapters, library, models)
+
+
+def _row_models(models: Mapping[str, JobModel], adapters: Mapping[str, tuple[Adapter, ...]], engine: str) -> RowModels:
+    limits = {
+        name: ModelLimits(
+            width_px=model.facts.width_px,
+            height_px=model.facts.height_px,
+            size_multiple_px=model.facts.size_multiple_px,
+            flow_matching=model.facts.flow_matching,
+            adapters=tuple(adapter.name for adapter in adapters[name]),
+        )
+        for name, model in models.items()
+    }
+    return RowModels(
+        limits,
+        {name: picture_revision(model.facts, engine) for name, model in models.items()},
+        {name: revisions_of(fitting) for name, fitting in adapters.items()},
     )
-    requests = read_requests(
-        job.prompts, job.defaults, limits, picture_revision(facts, job.engine), revisions_of(adapters)
-    )
-    return Draft(job, facts, embedder_facts, requests, begun_at, adapters, library)
 
 
 def picture_revision(facts: ModelFacts, engine: str) -> str:
@@ -227,7 +249,7 @@ def open_run(job: Job, run_id: str) -> Run:
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
         manifest.write_large(run.store, layout.run(run_id, "plan.parquet"), draft.requests)
-        run.note("job.json", _describe(run))
+        run.note("job.json", describe(run))
     except BaseException:
         claim.release()
         raise
@@ -251,43 +273,3 @@ def _check_terms(job: Job) -> None:
 def _identity(embedder: EmbedderFacts | None, job: Job) -> Identity:
     revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
     return Identity(revision, dimension, job.picture_format.ending, job.tenant)
-
-
-def _describe(run: Run) -> dict[str, object]:
-    job = run.job
-    return {
-        "run_id": run.run_id,
-        "prompts": str(job.prompts) if isinstance(job.prompts, Location) else f"a list of {len(job.prompts)}",
-        "model": {"location": str(job.model), "name": run.facts.name, "revision": run.facts.revision},
-        "adapters": {
-            adapter.name: {"location": str(adapter.location), "revision": adapter.revision} for adapter in run.adapters
-        },
-        "embedder": str(job.embedder) if job.embedder else None,
-        "collection": str(job.collection),
-        "defaults": asdict(job.defaults),
-        "batch_size": job.batch_size,
-        "engine": job.engine,
-        "dtype": job.dtype,
-        "options": asdict(job.options),
-        "picture_format": asdict(job.picture_format),
-        "tenant": job.tenant,
-        "reuse": _reuse(run),
-        "deadline_s": job.deadline_s,
-        "budget": job.budget,
-        "price_per_worker_hour": job.price_per_worker_hour,
-        "requested": run.plan.requests.num_rows,
-        "duplicates": run.plan.duplicates,
-        "held": run.plan.held,
-        "reused": run.ledger.reused,
-        "todo": run.plan.todo.num_rows,
-    }
-
-
-def _reuse(run: Run) -> dict[str, object]:
-    reuse = run.job.reuse
-    return {
-        "from": [str(place) for place in run.library.collections],
-        "passed_over": {reason: list(places) for reason, places in run.library.passed_over.items()},
-        "how": reuse.how,
-        "across_tenants": reuse.across_tenants,
-    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -89,7 +89,7 @@ def workload(todo: pa.Table, profiles: Mapping[Shape, Profile], sizes: BatchSize
     Parameters
     ----------
     todo : pyarrow.Table
-        Requests to render.
+        Requests to render, all of one model.
     profiles : mapping
         Measurements by picture size.
     sizes : BatchSizes
@@ -104,3 +104,13 @@ def workload(todo: pa.Table, profiles: Mapping[Shape, Profile], sizes: BatchSize
         batches[profile.batch_s(size, int(str(bucket[_STEPS])))] += math.ceil(images / size)  # a short one is padded
     loads = tuple(Load(count, batch_s) for batch_s, count in batches.items())
     return Workload(int(todo.num_rows), loads)
+
+
+def all_together(parts: Iterable[Workload | None]) -> Workload | None:
+    """Return what the workloads of several models amount to; None when one of them is not known."""
+    known: list[Workload] = []
+    for part in parts:
+        if part is None:
+            return None
+        known.append(part)
+    return Workload(sum(part.images for part in known), tuple(load for part in known for load in part.loads))

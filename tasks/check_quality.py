@@ -10,14 +10,14 @@ from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from tasks.stage import stage
+from workers.each_model import accept_models_options
 from workers.fleet import Fleet
 from workers.order import PrintOrder
-from workers.quality_gate import accept_options
 
 
 @task(
     name="check quality",
-    task_run_name="check the options of {run.facts.name}",
+    task_run_name="check the options of {run.model_names}",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
     retry_condition_fn=is_worth_retrying,
@@ -27,7 +27,7 @@ from workers.quality_gate import accept_options
 def check_quality(run: Run, fleet: Fleet, order: PrintOrder) -> PrintOrder:
     """Return the order to print by: as asked, or with the plain engine."""
     with stage(run, "check quality", "trying the engine options"):
-        order = accept_options(run, fleet, order)
+        order = accept_models_options(run, fleet, order)
     for trial in run.ledger.trials:
         log_line(f"{trial.name}: {trial.effect}")
     return order

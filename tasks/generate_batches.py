@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from queue import SimpleQueue
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,7 +16,7 @@ from prefect.tasks import exponential_backoff
 from pressrun.errors import CollectionBusy, RunCancelled
 from pressrun.ledger import Counts
 from pressrun.manifest import compact_leftovers
-from pressrun.plan import Shard, cut_shards
+from pressrun.plan import Shard, cut_model_shards
 from pressrun.progress import listening
 from pressrun.run import Run
 from tasks.cancellation_watch import watching_for_cancellation
@@ -26,6 +28,7 @@ from workers.fleet import Fleet
 from workers.generation import generate
 from workers.order import PrintOrder
 from workers.speed import Speed
+from workers.turns import Turns
 from workers.window import Window, open_window
 
 _SHARDS_AHEAD = 4  # two are at work, the next ones wait for a thread; ten million pictures are 5,000 shards
@@ -40,9 +43,9 @@ _LANDING_S = 12.0  # of the 30 s that Prefect's runner gives a process it has as
     retry_condition_fn=is_worth_retrying,
     cache_policy=NO_CACHE,
 )
-def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
+def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window, turns: Turns) -> int:
     """Generate what is missing of one shard."""
-    images = generate(run, shard, speed, window)
+    images = generate(run, shard, speed, window, turns)
     log_line(f"{images} images committed")
     return images
 
@@ -51,7 +54,7 @@ def generate_shard(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
 def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) -> Counts:
     """Generate all shards and return what became of the images."""
     with stage(run, "generate batches", "drawing"):
-        shards = list(cut_shards(run.plan.todo, run.job.shard_images, speed.batch_sizes))
+        shards = list(cut_model_shards(run.plan.todo, run.job.shard_images, lambda model: speed.of(model).batch_sizes))
         run.ledger.start_generating()
         if shards:
             _generate_all(run, shards, speed, open_window(fleet, order, run.ledger.workers))
@@ -65,8 +68,9 @@ def _generate_all(run: Run, shards: list[Shard], speed: Speed, window: Window) -
     artifact = ProgressArtifact(f"{run.run_id} images")
     open_shards: set[PrefectFuture[int]] = set()
     with listening(artifact.update), watching_for_cancellation(window.cancel):
+        turns = Turns(shards)
         try:
-            _see_through((generate_shard.submit(run, shard, speed, window) for shard in shards), open_shards)
+            _see_through((_submitted(run, shard, speed, window, turns) for shard in shards), open_shards)
         except BaseException:
             window.cancel()  # after an error or a signal, shards that are still open must not go on
             wait(list(open_shards), timeout=_LANDING_S)  # they commit what they have before cluster and claim go
@@ -101,3 +105,13 @@ def _see_through(submissions: Iterator[PrefectFuture[int]], open_shards: set[Pre
             failure = failure or error
     if failure is not None:
         raise failure
+
+
+def _submitted(run: Run, shard: Shard, speed: Speed, window: Window, turns: Turns) -> PrefectFuture[int]:
+    future = generate_shard.submit(run, shard, speed, window, turns)
+    future.add_done_callback(partial(_let_others_pass, turns, shard))
+    return future
+
+
+def _let_others_pass(turns: Turns, shard: Shard, future: PrefectFuture[Any]) -> None:
+    turns.have_passed(shard)  # a shard may end before it has begun

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from pressrun.model_parts import parts_of
 from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
@@ -17,7 +18,7 @@ from workers.provisioning import provision
 
 @task(
     name="provision cache",
-    task_run_name="provision cache for {run.facts.name}",
+    task_run_name="provision cache for {run.model_names}",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
     retry_condition_fn=is_worth_retrying,
@@ -28,5 +29,6 @@ def provision_cache(run: Run, fleet: Fleet) -> PrintOrder:
     """Open the fleet and bring the weights to its hosts."""
     with stage(run, "provision cache", "opening workers, bringing the weights to them"):
         order = provision(run, fleet)
-    log_line(f"{order.weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
+    weight_bytes = sum(order.of(name).weight_bytes for name in parts_of(run))
+    log_line(f"{weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
     return order

@@ -10,14 +10,15 @@ from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from tasks.stage import stage
+from workers.each_model import warm_models
 from workers.fleet import Fleet
 from workers.order import PrintOrder
-from workers.speed import Speed, warm_fleet
+from workers.speed import Speed
 
 
 @task(
     name="warm model",
-    task_run_name="warm {run.facts.name}",
+    task_run_name="warm {run.model_names}",
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
     retry_condition_fn=is_worth_retrying,
@@ -25,9 +26,10 @@ from workers.speed import Speed, warm_fleet
     cache_policy=NO_CACHE,
 )
 def warm_model(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
-    """Warm the workers and settle the batch sizes."""
+    """Warm the workers with every model in turn and settle the batch sizes."""
     with stage(run, "warm model", "loading the model, measuring batch sizes"):
-        speed = warm_fleet(run, fleet, order)
-    sizes = ", ".join(f"{size} at {width} x {height} px" for (width, height), size in speed.batch_sizes.most.items())
-    log_line(f"batch size {sizes or 'not needed'}")
+        speed = warm_models(run, fleet, order)
+    for name, one in (speed.others or {"": speed}).items():
+        sizes = ", ".join(f"{size} at {width} x {height} px" for (width, height), size in one.batch_sizes.most.items())
+        log_line(f"batch size {f'for {name} ' if name else ''}{sizes or 'not needed'}")
     return speed

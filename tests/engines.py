@@ -93,6 +93,14 @@ def small(order: PrintOrder) -> FaultyRenderer:
     return FaultyRenderer(order, most_pixels=2 * 64 * 64)
 
 
+def loading(order: PrintOrder) -> FaultyRenderer:
+    """Note which model is loaded, each time that one is; not so fast that threads overtake one another."""
+    renderer = FaultyRenderer(order, _STEP_S)
+    with (notes_folder(Path(order.collection.url)) / f"{os.getpid()}.loaded").open("a") as file:
+        file.write(f"{order.facts.name}\n")
+    return renderer
+
+
 class HesitantRenderer(FaultyRenderer):
     """Slow only while it is measured, so that a quote is long and the run short."""
 
@@ -122,6 +130,11 @@ def notes_folder(collection: Path) -> Path:
 def heal(collection: Path) -> None:
     """Have the prompts of a collection do no harm, and slow drawing end, from the next run on."""
     (notes_folder(collection) / _HEALED).touch()
+
+
+def loaded(collection: Path) -> list[list[str]]:
+    """Return for each worker the models that it loaded, in order."""
+    return [file.read_text().split() for file in sorted(notes_folder(collection).glob("*.loaded"))]
 
 
 def drawn(collection: Path) -> list[str]:

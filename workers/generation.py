@@ -14,10 +14,11 @@ from pressrun.plan import Shard, cut_batches
 from pressrun.run import Run
 from workers.printing import Receipt
 from workers.speed import Speed
+from workers.turns import Turns
 from workers.window import Window
 
 
-def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
+def generate(run: Run, shard: Shard, speed: Speed, window: Window, turns: Turns | None = None) -> int:
     """Generate what is missing of a shard and return how many images it committed.
 
     Parameters
@@ -30,6 +31,8 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
         Batch sizes.
     window : Window
         The run's shared window.
+    turns : Turns or None
+        The run's, by which models come one after the other; None begins at once.
 
     Raises
     ------
@@ -43,12 +46,15 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window) -> int:
     requests = run.plan.todo.slice(shard.start, shard.stop - shard.start)
     receipts: list[tuple[str, pa.Table]] = []
     letters: list[Failure] = []
+    turns = turns or Turns()
+    batches = turns.passing(shard, cut_batches(_missing(run, requests), speed.of(shard.model).batch_sizes))
     try:
-        for receipt in window.receipts(cut_batches(_missing(run, requests), speed.batch_sizes)):
-            run.check_claim()
-            _enter(run, receipt)
-            receipts.append((receipt.batch_id, receipt.rows))
-            letters.extend(receipt.failures)
+        with turns.taking(shard):
+            for receipt in window.receipts(batches):
+                run.check_claim()
+                _enter(run, receipt)
+                receipts.append((receipt.batch_id, receipt.rows))
+                letters.extend(receipt.failures)
     finally:
         if run.holds_claim:  # else the receipts are for the run that took over to compact
             manifest.compact(run.store, [receipt for receipt in receipts if receipt[1].num_rows])

@@ -82,6 +82,15 @@ class ModelHost:
             resident = self._residents.get(key)
             yield resident.renderer if resident else None
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Hold the device: meanwhile no model is loaded or renders.
+
+        Whoever loads another model holds it too: libraries set torch's defaults for the whole process while they load.
+        """
+        with self._turn.taken("alone"):
+            yield
+
     def keys(self) -> list[str]:
         """Return the keys of the loaded models, least recently used first."""
         return list(self._residents)

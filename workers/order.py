@@ -5,9 +5,11 @@ Knows nothing of any single batch. A small value: it travels with every task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from pressrun.adapter_use import used_revisions
+from pressrun.batch import Batch
 from pressrun.engine_options import EngineOptions, drawing
 from pressrun.job import Dtype
 from pressrun.location import Location
@@ -49,6 +51,8 @@ class PrintOrder:
         How pictures are written.
     adapters : tuple of Adapter
         LoRA adapters that the run's requests use.
+    others : mapping of str to PrintOrder
+        The orders for a job's other models, by name, and alike in all but model, facts and options.
     """
 
     run_id: str
@@ -64,6 +68,7 @@ class PrintOrder:
     options: EngineOptions = field(default_factory=EngineOptions)
     picture_format: PictureFormat = field(default_factory=PictureFormat)
     adapters: tuple[Adapter, ...] = ()
+    others: Mapping[str, PrintOrder] = field(default_factory=dict)
 
     @property
     def drawing(self) -> str:
@@ -79,3 +84,19 @@ class PrintOrder:
         """Return what a row's provenance says of the adapters that its request uses; nothing where it uses none."""
         used = used_revisions(adapters, revisions_of(self.adapters))
         return {"adapters": used} if used else {}
+
+    def of(self, model: str) -> PrintOrder:
+        """Return the order for pictures of one model, by which alone a batch is printed."""
+        if not self.others:
+            return self
+        return self.others[model] if model in self.others else replace(self, others={})
+
+    def for_batch(self, batch: Batch) -> PrintOrder:
+        """Return the order to print a batch by: that of its model."""
+        return self.of(str(batch.shared("model"))) if self.others else self
+
+    def with_models(self, orders: Mapping[str, PrintOrder]) -> PrintOrder:
+        """Return the order with those of some models put in their place."""
+        main = orders.get(self.facts.name, self)
+        others = {name: order for name, order in {**self.others, **orders}.items() if name != self.facts.name}
+        return replace(main, others=others)

@@ -14,6 +14,7 @@ from pressrun import layout
 from pressrun.adapter_use import adapter_scales
 from pressrun.errors import StageFailed
 from pressrun.location import Location
+from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
@@ -48,17 +49,19 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     InvalidModel
         When a file of the model cannot be copied.
     """
-    order = _order(run)
+    parts = parts_of(run)
+    order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
     if run.is_idle:
         return order
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
-    for location, facts in ((order.model, order.facts), (order.embedder, order.embedder_facts)):
-        if location is not None and facts is not None:
-            run.ledger.origin_bytes += _bring(client, location, facts, order.cache_folder)
-    for adapter in order.adapters:
-        run.ledger.origin_bytes += _bring(client, adapter.location, adapter, order.cache_folder)
+    for name, part in parts.items():  # a model without a picture to draw stays where it is
+        run.ledger.origin_bytes += _bring(client, part.job.model, part.facts, order.cache_folder)
+        for adapter in order.of(name).adapters:
+            run.ledger.origin_bytes += _bring(client, adapter.location, adapter, order.cache_folder)
+    if order.embedder is not None and order.embedder_facts is not None:
+        run.ledger.origin_bytes += _bring(client, order.embedder, order.embedder_facts, order.cache_folder)
     return order
 
 
@@ -92,7 +95,7 @@ def _order(run: Run) -> PrintOrder:
 def _used_adapters(run: Run) -> tuple[Adapter, ...]:
     texts = pc.unique(run.plan.todo.column("adapters")).to_pylist()
     used = {name for text in texts for name in adapter_scales(text)}
-    return tuple(adapter for adapter in run.adapters if adapter.name in used)
+    return tuple(adapter for adapter in run.adapters.get(run.facts.name, ()) if adapter.name in used)
 
 
 def _check_reach(client: Client, order: PrintOrder) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pressrun import layout, manifest
 from pressrun.picture_file import PictureFormat, request_inside
+from pressrun.request import REQUEST_SCHEMA
 from pressrun.storage import Store
 from workers.engines.renderer import Pixels
 from workers.rescue import Rendered
@@ -139,5 +140,5 @@ def _rows(piece: Rendered, files: Sequence[_File], paths: Sequence[str], making:
         dimension = making.vectors.shape[1]
         halves = pa.array(making.vectors.astype(np.float16).ravel())
         result["embedding"] = pa.FixedSizeListArray.from_arrays(halves, dimension)
-    columns = {name: piece.requests.column(name) for name in piece.requests.column_names} | result
+    columns = {name: piece.requests.column(name) for name in REQUEST_SCHEMA.names} | result
     return pa.table(columns).cast(manifest.manifest_schema(dimension))

@@ -6,9 +6,10 @@ Knows nothing of the arithmetic, nor of who reads the quote.
 from __future__ import annotations
 
 from pressrun.errors import QuoteRefused
+from pressrun.model_parts import parts_of
 from pressrun.quote import Crew, Quote, Terms, make_quote
-from pressrun.run import Run
-from pressrun.workload import workload
+from pressrun.run import Run, picture_revision
+from pressrun.workload import Workload, all_together, workload
 from workers.fleet import Fleet
 from workers.speed import Speed
 
@@ -40,7 +41,7 @@ def quote_run(run: Run, fleet: Fleet, speed: Speed) -> Quote | None:
     if run.is_idle:
         return None
     job, ledger = run.job, run.ledger
-    work = workload(run.plan.todo, {profile.shape: profile for profile in ledger.profiles}, speed.batch_sizes)
+    work = all_together(_workload(part, speed.of(name)) for name, part in parts_of(run).items())
     if work is None:
         if job.has_terms:
             raise QuoteRefused(_unmeasured(run))
@@ -49,6 +50,13 @@ def quote_run(run: Run, fleet: Fleet, speed: Speed) -> Quote | None:
     ledger.quote = make_quote(work, crew, Terms(job.workers, job.deadline_s, job.budget))
     run.note(QUOTE, ledger.quote.record())
     return ledger.quote
+
+
+def _workload(part: Run, speed: Speed) -> Workload | None:
+    """Return what the pictures of one model amount to."""
+    revision = picture_revision(part.facts, part.job.engine)
+    measured = [profile for profile in part.ledger.profiles if profile.model_revision == revision]
+    return workload(part.plan.todo, {profile.shape: profile for profile in measured}, speed.batch_sizes)
 
 
 def _unmeasured(run: Run) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pressrun.errors import QuoteRefused
 from pressrun.forecast import useful_workers
+from pressrun.model_parts import parts_of
 from pressrun.plan import count_batches, shapes
 from pressrun.quote import Quote
 from pressrun.quote_wording import refusal
@@ -44,10 +45,12 @@ def scale(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed, quote: Quote 
     if quote is not None and quote.chosen is None:
         raise QuoteRefused(refusal(quote))
     run.ledger.workers = fleet.scale(quote.chosen.workers if quote and quote.chosen else _useful(run, fleet, speed))
-    warm_up(fleet.open(), order, sample_of(run, next(iter(shapes(run.plan.todo)))))
+    name, first = next(iter(parts_of(run).items()))
+    warm_up(fleet.open(), order.of(name), sample_of(first, next(iter(shapes(first.plan.todo)))))
     return run.ledger.workers
 
 
 def _useful(run: Run, fleet: Fleet, speed: Speed) -> int:
-    batches = count_batches(run.plan.todo, speed.batch_sizes)
+    parts = parts_of(run).items()
+    batches = sum(count_batches(part.plan.todo, speed.of(name).batch_sizes) for name, part in parts)
     return min(useful_workers(batches, fleet.largest), run.job.workers or fleet.largest)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow.compute as pc
 from distributed import Client
@@ -44,9 +44,16 @@ class Speed:
     ----------
     batch_sizes : BatchSizes
         For every bucket.
+    others : mapping of str to Speed
+        That of each model of a job with several, by name; then the rest says nothing.
     """
 
     batch_sizes: BatchSizes
+    others: Mapping[str, Speed] = field(default_factory=dict)
+
+    def of(self, model: str) -> Speed:
+        """Return how the pictures of one model are best drawn."""
+        return self.others.get(model, self)
 
 
 def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers.model_cache import ensure_local
+from workers.model_host import model_host
 from workers.order import PrintOrder
 
 if TYPE_CHECKING:  # brings torch, which only a worker that embeds has to wait for
@@ -20,7 +21,10 @@ _warm: dict[str, Embedder] = {}
 
 
 def warm_embedder(order: PrintOrder) -> Embedder | None:
-    """Return the order's embedder, loaded at the first call, or None when its pictures are not embedded."""
+    """Return the order's embedder, loaded at the first call, or None when its pictures are not embedded.
+
+    Never call this with a renderer in hand: loading waits until the device is free.
+    """
     if order.embedder is None or order.embedder_facts is None:
         return None
     from workers.embedder import Embedder
@@ -30,5 +34,6 @@ def warm_embedder(order: PrintOrder) -> Embedder | None:
         if revision not in _warm:
             _warm.clear()
             folder = ensure_local(order.embedder, order.embedder_facts, Path(order.cache_folder).expanduser()).path
-            _warm[revision] = Embedder(folder)
+            with model_host().undisturbed():
+                _warm[revision] = Embedder(folder)
         return _warm[revision]

@@ -202,7 +202,7 @@ class _Flight:
         self._submitted += 1
         # Two flights may print the same batch one after the other, and Dask must not take one for the other.
         key = f"print-{batch.batch_id}-{id(self)}-{self._submitted}"
-        future = self._client.submit(print_batch, batch, self._order, key=key, pure=False)
+        future = self._client.submit(print_batch, batch, self._order.for_batch(batch), key=key, pure=False)
         self.pending[key] = (future, batch)
         future.add_done_callback(self._finished.put)
 

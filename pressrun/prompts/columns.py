@@ -31,6 +31,7 @@ FIELD_OF_NAME = {
     "cfg": "guidance_scale",
     "scheduler": "scheduler",
     "adapters": "adapters",
+    "model": "model",
     "id": "user_id",
     "user_id": "user_id",
     "images_per_prompt": "images_per_prompt",
@@ -52,6 +53,7 @@ _FOREIGN_NAMES = {
     "lora": "adapters",
     "loras": "adapters",
 }
+_HONEST_NAMES = {"mode"}  # resembles "model" and means something else
 EXTRA_PREFIX = "x_"
 _RESEMBLED = [name for name in FIELD_OF_NAME if len(name) > 3]  # "id" and "cfg" resemble too many honest names
 
@@ -116,7 +118,7 @@ def _plain(name: str) -> str:
 def _resembled_name(name: str) -> str | None:
     """Return the accepted name that an unknown one is probably a misspelling of, or another tool's word for."""
     plain = _plain(name)
-    if plain.startswith(EXTRA_PREFIX):
+    if plain.startswith(EXTRA_PREFIX) or plain in _HONEST_NAMES:
         return None
     if plain in _FOREIGN_NAMES:
         return _FOREIGN_NAMES[plain]

@@ -17,13 +17,14 @@ from pressrun.prompts.chunk import Chunk
 from pressrun.prompts.columns import match_columns
 from pressrun.prompts.ids import IdRegister
 from pressrun.prompts.lines import read_plain_lines, read_separated
+from pressrun.prompts.models import ModelRules, RowModels
 from pressrun.prompts.parquet import read_parquet
 from pressrun.prompts.problems import ProblemList
 from pressrun.prompts.records import read_json_lines, read_list
 from pressrun.prompts.request_rows import request_batches
-from pressrun.prompts.rules import CheckedRows, ModelLimits, RowRules
+from pressrun.prompts.rules import CheckedRows, ModelLimits
 from pressrun.prompts.text import PromptBytes, text_lines
-from pressrun.request import REQUEST_SCHEMA, RequestDefaults
+from pressrun.request import MODELS_SCHEMA, REQUEST_SCHEMA, RequestDefaults
 from pressrun.spill import spilled
 
 TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
@@ -33,13 +34,7 @@ MAX_REQUESTS = 50_000_000  # about 15 GB on disk
 PromptSource = Location | Sequence[str | Mapping[str, object]]
 
 
-def read_requests(
-    source: PromptSource,
-    defaults: RequestDefaults,
-    limits: ModelLimits,
-    model_revision: str | None = None,
-    adapters: Mapping[str, str] = NO_ADAPTERS,
-) -> pa.Table:
+def read_requests(source: PromptSource, defaults: RequestDefaults, models: RowModels | ModelLimits) -> pa.Table:
     """Return every picture that a prompt file or list asks for.
 
     Parameters
@@ -48,43 +43,42 @@ def read_requests(
         A file with one of `ENDINGS`, or prompts, or mappings from column name to value.
     defaults : RequestDefaults
         What a row that leaves a field out gets.
-    limits : ModelLimits
-        What the model can draw.
-    model_revision : str or None
-        Digest of the model's files, from which pictures get their ids; None leaves them without.
-    adapters : mapping
-        Revisions of the job's adapters by name, which are part of the ids of pictures that use them.
+    models : RowModels or ModelLimits
+        What rows may name, can draw, and get their pictures' ids from; limits alone are those of a nameless model
+        that gives no ids.
 
     Returns
     -------
     pyarrow.Table
-        `REQUEST_SCHEMA`, in file order, at least one row; mapped from disk when it is large.
+        `REQUEST_SCHEMA`, or `MODELS_SCHEMA` where there are several models, in file order, at least one row; mapped
+        from disk when it is large.
 
     Raises
     ------
     InvalidPrompts
         When anything is wrong, with every problem found.
     """
+    known = models if isinstance(models, RowModels) else RowModels({"": models})
     problems = ProblemList()
-    reader = _Reader(source, RowRules(defaults, limits, problems), problems)
-    batches = reader.request_batches()
-    named = batches if model_revision is None else _named(batches, model_revision, adapters)
-    table = spilled(named, REQUEST_SCHEMA)
+    reader = _Reader(source, ModelRules(defaults, known, problems), problems)
+    batches = _named(reader.request_batches(), known) if known.revisions else reader.request_batches()
+    table = spilled(batches, MODELS_SCHEMA if known.are_several else REQUEST_SCHEMA)
     problems.raise_if_any(str(source) if isinstance(source, Location) else "the list of prompts")
     return table
 
 
-def _named(
-    batches: Iterator[pa.RecordBatch], model_revision: str, adapters: Mapping[str, str]
-) -> Iterator[pa.RecordBatch]:
+def _named(batches: Iterator[pa.RecordBatch], models: RowModels) -> Iterator[pa.RecordBatch]:
+    revisions, adapters = models.revisions, models.adapters
+    if not models.are_several:
+        revisions, adapters = {"": revisions[models.main]}, {"": adapters.get(models.main, NO_ADAPTERS)}
     for batch in batches:
-        yield from name_images(pa.Table.from_batches([batch]), model_revision, adapters).to_batches()
+        yield from name_images(pa.Table.from_batches([batch]), revisions, adapters).to_batches()
 
 
 class _Reader:
     """One pass over one source."""
 
-    def __init__(self, source: PromptSource, rules: RowRules, problems: ProblemList) -> None:
+    def __init__(self, source: PromptSource, rules: ModelRules, problems: ProblemList) -> None:
         self._source, self._rules, self._problems = source, rules, problems
         self._ids = IdRegister()
 

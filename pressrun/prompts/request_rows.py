@@ -11,7 +11,7 @@ from itertools import accumulate
 import pyarrow as pa
 
 from pressrun.prompts.rules import CheckedRows
-from pressrun.request import REQUEST_SCHEMA, derived_seed
+from pressrun.request import MODELS_SCHEMA, REQUEST_SCHEMA, derived_seed
 
 # Requests in one record batch at most; no row asks for more. 16,384 texts of 64 KiB fit Arrow's 2 GiB a column.
 PIECE_IMAGES = 16_384
@@ -29,7 +29,8 @@ def request_batches(checked: CheckedRows) -> Iterator[pa.RecordBatch]:
     Yields
     ------
     pyarrow.RecordBatch
-        1 .. `PIECE_IMAGES` rows of `REQUEST_SCHEMA`; `image_id` is "", the plan fills it in.
+        1 .. `PIECE_IMAGES` rows of `REQUEST_SCHEMA`, of `MODELS_SCHEMA` where rows have a model; `image_id` is "", the
+        plan fills it in.
     """
     counts: list[int] = checked.fields["images_per_prompt"]
     ends = list(accumulate(counts, initial=0))
@@ -52,11 +53,12 @@ def _requests_of(checked: CheckedRows, piece: slice, counts: Sequence[int]) -> p
         "image_number": pa.array(numbers, pa.int32()),
         "seed": pa.array(_seeds(checked, piece, counts), pa.int64()),
     }
-    for field in REQUEST_SCHEMA:
+    schema = MODELS_SCHEMA if "model" in checked.fields else REQUEST_SCHEMA
+    for field in schema:
         if field.name not in _PER_IMAGE:
             per_row = pa.array(values[field.name][piece], field.type)
             columns[field.name] = per_row if picks is None else per_row.take(picks)
-    return pa.record_batch([columns[name] for name in REQUEST_SCHEMA.names], schema=REQUEST_SCHEMA)
+    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
 
 def _seeds(checked: CheckedRows, piece: slice, counts: Sequence[int]) -> list[int]:

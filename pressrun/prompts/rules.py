@@ -100,10 +100,13 @@ class RowRules:
         What the model can draw.
     problems : ProblemList
         Takes whatever is wrong, with the defaults themselves first, as row 0.
+    model : str
+        The model's name where a job has several; "" in others.
     """
 
-    def __init__(self, defaults: RequestDefaults, limits: ModelLimits, problems: ProblemList) -> None:
+    def __init__(self, defaults: RequestDefaults, limits: ModelLimits, problems: ProblemList, model: str = "") -> None:
         self._problems = problems
+        self._default_of = f"the default for model '{model}' " if model else "the default "
         self._rules = _rules_by_field(limits)
         self._defaults: dict[str, object] = {"prompt": None, "user_id": None}
         for field, value in asdict(defaults).items():
@@ -159,7 +162,7 @@ class RowRules:
         try:
             return rule(value)
         except BadValue as error:
-            self._problems.add(row, name, value, f"{'' if row else 'the default '}{error}")
+            self._problems.add(row, name, value, f"{'' if row else self._default_of}{error}")
             return None
 
     def _check_seed_range(self, chunk: Chunk, match: ColumnMatch, fields: dict[str, list[object]]) -> None:

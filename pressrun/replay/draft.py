@@ -126,9 +126,11 @@ def draft_replay(
     read_identity(store)
     sample = draw_sample(store, count, seed)
     records = {run_id: _record(store, run_id) for run_id in _distinct(sample, "run_id")}
-    found = _find_models(store, sample, models or _locations(store, records))
+    found = _find_models(store, sample, models or _locations(store, records, set(_distinct(sample, "model_revision"))))
     used = find_adapters(sample.rows, records, adapters)
-    placings = [(placing, _setting(placing, found, records)) for placing in arrange(sample, seed)]
+    # Models one after the other: memory may have room for one only.
+    in_order = sorted(arrange(sample, seed), key=lambda placing: placing.shared("model_revision"))
+    placings = [(placing, _setting(placing, found, records)) for placing in in_order]
     with_adapters = [(placing, replace(how, adapters=used[placing.shared("run_id")])) for placing, how in placings]
     return ReplayDraft(collection, tuple(with_adapters), seed)
 
@@ -140,7 +142,8 @@ def _record(store: Store, run_id: str) -> dict[str, Any]:
         return {}
 
 
-def _locations(store: Store, records: Mapping[str, Mapping[str, Any]]) -> list[Location]:
+def _locations(store: Store, records: Mapping[str, Mapping[str, Any]], wanted: set[str]) -> list[Location]:
+    """Return where the runs found the models of some revisions."""
     urls: dict[str, None] = {}
     for run_id, record in records.items():
         if "model" not in record:
@@ -148,7 +151,8 @@ def _locations(store: Store, records: Mapping[str, Mapping[str, Any]]) -> list[L
                 f"{layout.run(run_id, 'job.json')} in {store.location} does not say which model drew the pictures of "
                 "that run; give it with --model."
             )
-        urls[record["model"]["location"]] = None
+        models = record.get("models") or [record["model"]]
+        urls |= {model["location"]: None for model in models if model.get("revision") in {None, *wanted}}
     return [Location(url) for url in urls]
 
 
@@ -158,7 +162,9 @@ def _find_models(store: Store, sample: Sample, locations: Sequence[Location]) ->
     wanted = Counter(sample.rows.column("model_revision").to_pylist())
     for revision, pictures in wanted.items():
         if revision not in found:
-            others = ", ".join(f"{model.location} has {other[:12]}" for other, model in found.items())
+            others = (
+                ", ".join(f"{model.location} has {other[:12]}" for other, model in found.items()) or "no run had it"
+            )
             raise InvalidModel(
                 f"{pictures} of {wanted.total()} sampled pictures of {store.location} were drawn by model revision "
                 f"{revision[:12]}, but {others}; give the folder with those weights with --model."

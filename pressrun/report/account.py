@@ -19,6 +19,7 @@ import pyarrow as pa
 from pressrun import layout, manifest
 from pressrun.errors import InvalidCollection
 from pressrun.failures import read_failures
+from pressrun.model_parts import parts_of
 from pressrun.picture_place import read_picture
 from pressrun.quote import Quote
 from pressrun.quote_wording import headline
@@ -92,8 +93,8 @@ def _facts(run: Run, summary: RunSummary, samples: Sequence[_Sample]) -> ReportF
         wall_s=summary.wall_s,
         images_per_s=summary.images_per_s,
         workers=ledger.workers,
-        model_name=run.facts.name,
-        model_revision=run.facts.revision,
+        model_name=run.model_names,
+        model_revision=", ".join(model.facts.revision for model in run.models.values()),
         cost=summary.cost,
         message=f"Stopped in the stage '{ledger.broken_stage}'. {ledger.broken_by}" if ledger.broken_stage else "",
         chosen_batch_size=ledger.profiles[0].batch_size if ledger.profiles else run.job.batch_size,
@@ -130,11 +131,12 @@ def _throughput(points: Sequence[tuple[float, int]], workers: int) -> tuple[Thro
 
 
 def _batch_speeds(run: Run) -> tuple[BatchSpeed, ...]:
-    """Return the measured curve of the most common picture size, in images/s at the steps of the trial."""
+    """Return the measured curve of the first model's most common picture size, in images/s at the trial's steps."""
     if not run.ledger.profiles:
         return ()
     profile = run.ledger.profiles[0]
-    note = f"{profile.width_px} x {profile.height_px} px, {profile.steps} steps"
+    whose = f"{next(iter(parts_of(run)))}, " if len(run.models) > 1 else ""
+    note = f"{whose}{profile.width_px} x {profile.height_px} px, {profile.steps} steps"
     return tuple(BatchSpeed(timing.batch_size, 1 / timing.image_s, note) for timing in profile.timings)
 
 
@@ -177,7 +179,7 @@ def _contact_sheet(run: Run, samples: Sequence[_Sample]) -> bytes:
     tiles = [Tile(data, row["prompt"]) for row, data in samples]
     title = run.store.root.rpartition("/")[2] or str(run.store.location)
     held = run.plan.held + run.ledger.counts.done
-    return draw_contact_sheet(tiles, title, f"{len(tiles)} of {held} images of the job, drawn by {run.facts.name}")
+    return draw_contact_sheet(tiles, title, f"{len(tiles)} of {held} images of the job, drawn by {run.model_names}")
 
 
 def _sample_rows(store: Store) -> list[dict[str, Any]]:
@@ -218,6 +220,7 @@ def _settings(run: Run) -> dict[str, str]:
     job = run.job
     plain: dict[str, object] = {
         "model": job.model,
+        **{f"model {name}": model.location for name, model in list(run.models.items())[1:]},
         "embedder": job.embedder or "none",
         "adapter files": ", ".join(f"{name} = {place}" for name, place in job.adapters.items()) or "none",
         "engine": job.engine,

@@ -62,6 +62,8 @@ def test_numbers_have_ranges_and_schedulers_are_a_list_to_choose_from(schema: di
         {"deadline": None, "budget": None},
         {"workers": None, "batch_size": 4, "defaults": {"width": None, "steps": 3}},
         {"cluster": {"$ref": {"block_document_id": "7b0b0fd8-0d5c-4d1c-8d0e-2c0c0c5f3f1a"}}},
+        {"models": {"ink": "models/ink", "photo": "s3://studio/photo"}},
+        {"models": {"ink": {"$ref": {"block_document_id": "7b0b0fd8-0d5c-4d1c-8d0e-2c0c0c5f3f1a"}}}},
         {"collection_store": {"$ref": {"block_document_id": "7b0b0fd8-0d5c-4d1c-8d0e-2c0c0c5f3f1a"}}},
     ],
 )
@@ -180,6 +182,18 @@ def test_adapters_are_paths_below_the_model_store_urls_or_blocks_of_their_own() 
     }
     below = GenerateParameters(**LEAST, adapters=adapters, model_store=ModelStore(url="s3://studio/models")).job()
     assert below.adapters == {**plain, "wash": Location("s3://studio/models/loras/wash.safetensors")}
+
+
+def test_named_models_are_below_the_model_store_or_are_blocks_of_their_own() -> None:
+    own = ModelStore(url="s3://other/photo", credentials=SecretDict({"key": "k"}))
+    models = {"ink": "ink-v3", "photo": own}
+    store = ModelStore(url="s3://studio/models")
+    job = GenerateParameters(**LEAST | {"model": "ink"}, models=models, model_store=store).job()
+    assert job.models == {
+        "ink": Location("s3://studio/models/ink-v3"),
+        "photo": Location("s3://other/photo", {"key": "k"}),
+    }
+    assert job.model == job.models["ink"]
 
 
 def test_a_local_prompt_file_needs_no_credentials(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_run_records_where_its_adapters_were_and_what_they_hold(job: Job) -> N
     run.close()
     record: dict[str, Any] = json.loads(run.store.read(layout.run("run-1", "job.json")))
     assert set(record["adapters"]) == {"ink", "wash"}
-    for adapter in run.adapters:
+    for adapter in run.adapters[run.facts.name]:
         place = {"location": job.adapters[adapter.name].url, "revision": adapter.revision}
         assert record["adapters"][adapter.name] == place
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from pressrun import manifest
+from pressrun import layout, manifest
 from pressrun.failures import FAILURE_SCHEMA, Failure, read_failures, write_failures
 from pressrun.location import Location
+from pressrun.request import MODELS_SCHEMA
 from pressrun.storage import Store
 from tests.pressrun.small_collection import ids, make_requests, put_images, stars
 
@@ -36,6 +38,19 @@ def test_a_dead_letter_holds_the_request_and_the_reason(store: Store) -> None:
     assert (row["prompt"], row["user_id"], row["row"]) == ("<script>", "y", 2)
     assert (row["stage"], row["error_type"], row["error"], row["attempts"]) == ("render", "ValueError", "too <red>", 2)
     assert row["run_id"] == EARLY
+
+
+def test_a_dead_letter_of_a_job_with_several_models_names_its_model_and_older_letters_are_read_with_it(
+    store: Store,
+) -> None:
+    requests = stars(2)
+    whose = requests.append_column(MODELS_SCHEMA.field("model"), pa.array(["ink", "photo"]))
+    first, second = ids(requests)
+    write_failures(store, f"{LATE}-00000", whose, [failing(second)], LATE)
+    write_failures(store, f"{EARLY}-00000", requests, [failing(first)], EARLY)
+    older = manifest.read_table(store, layout.failures(f"{EARLY}-00000")).drop_columns(["model"])
+    store.write(layout.failures(f"{EARLY}-00000"), manifest.to_parquet(older))
+    assert {row["image_id"]: row["model"] for row in read_failures(store).to_pylist()} == {first: None, second: "photo"}
 
 
 def test_dead_letters_stand_in_the_order_of_the_prompt_file(store: Store) -> None:

@@ -21,12 +21,12 @@ from tests.pressrun.prompts.prompt_samples import (
 
 @pytest.mark.parametrize("name", [name for name, field in FIELD_OF_NAME.items() if field != "prompt"])
 def test_columns_are_known_by_every_accepted_spelling(name: str) -> None:
-    values = {"negative_prompt": "blur", "scheduler": "ddim", "adapters": "ink:2.0", "user_id": "me"}
+    values = {"negative_prompt": "blur", "scheduler": "ddim", "adapters": "ink:2.0", "user_id": "me", "model": ""}
     value = values.get(FIELD_OF_NAME[name], 16)
     for spelling in (name, name.upper(), name.replace("_", "-"), f" {name.replace('_', ' ').title()} "):
         request = request_of({spelling: value}, limits=ModelLimits(64, 64, 16, adapters=("ink",)))
         assert request["extra"] == "{}"
-        if FIELD_OF_NAME[name] != "images_per_prompt":
+        if FIELD_OF_NAME[name] not in ("images_per_prompt", "model"):
             assert request[FIELD_OF_NAME[name]] == value
 
 

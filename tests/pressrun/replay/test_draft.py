@@ -68,6 +68,13 @@ def test_a_model_that_moved_is_taken_where_it_is_now(store: Store) -> None:
     assert draft(store, MODEL).placings
 
 
+def test_of_several_models_of_a_run_those_are_read_that_drew_the_sample(store: Store) -> None:
+    put(store)
+    shapes = {"location": str(CARRIED_MODEL), "revision": read_model(MODEL).revision}
+    note_job(store, models=[{"location": "/nowhere/ink", "revision": "feed" * 8}, shapes])
+    assert {str(setting.model.location) for _, setting in draft(store).placings} == {str(CARRIED_MODEL)}
+
+
 def test_without_a_record_of_the_run_the_model_must_be_given_and_the_row_names_the_engine(store: Store) -> None:
     put(store)
     with pytest.raises(InvalidModel, match=r"runs/run-1/job\.json.*--model"):
