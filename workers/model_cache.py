@@ -96,7 +96,7 @@ def ensure_local(
         lacking = _lacking(folder, facts.files)
         if lacking or not (folder / COMPLETE_NAME).exists():
             (folder / COMPLETE_NAME).unlink(missing_ok=True)
-            _copy_files(location, folder, lacking, sleep)
+            _copy_files(lambda: list_model(location, isinstance(facts, Adapter)), folder, lacking, sleep)
             _write_marker(folder, facts)
     return CachedModel(folder, sum(file.size_bytes for file in lacking), time.monotonic() - began)
 
@@ -109,13 +109,15 @@ def _is_whole(path: Path, size_bytes: int) -> bool:
     return path.is_file() and path.stat().st_size == size_bytes
 
 
-def _copy_files(location: Location, folder: Path, files: list[ModelFile], sleep: Callable[[float], None]) -> None:
-    listing = list_model(location, single_file=True)
+def _copy_files(
+    relist: Callable[[], ModelListing], folder: Path, files: list[ModelFile], sleep: Callable[[float], None]
+) -> None:
+    listing = relist()
     _check_unchanged(listing, files)
     with ThreadPoolExecutor(_COPY_THREADS) as threads:
         list(threads.map(lambda file: _copy_with_retries(listing, file, folder, sleep), files))
     # A model overwritten while it was copied would be a mixture under one revision.
-    _check_unchanged(list_model(location, single_file=True), files)
+    _check_unchanged(relist(), files)
 
 
 def _check_unchanged(listing: ModelListing, files: Iterable[ModelFile]) -> None:

@@ -52,9 +52,9 @@ class LoadedAdapters:
         }
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there is none."""
-        return not self._inner
+    def leave_texts_alone(self) -> bool:
+        """Whether none changes how texts are read, so that they can be read whichever is in effect."""
+        return not self._of_texts
 
     def use(self, pipeline: Any, text: str) -> None:
         """Put the adapters of a request, and no others, into effect.
@@ -86,7 +86,8 @@ class LoadedAdapters:
         _switch(pipeline, {self._inner[name]: scale for name, scale in scales.items()})
         memo = getattr(pipeline, "encode_prompt", None)
         if isinstance(memo, TextMemo):
-            memo.encoders = repr([pair for pair in scales.items() if self._inner[pair[0]] in self._of_texts])
+            of_texts = {name: scale for name, scale in scales.items() if self._inner[name] in self._of_texts}
+            memo.encoders = str(of_texts or "")
         self._in_effect = text
 
 

@@ -146,7 +146,7 @@ class DiffusersRenderer:
 
     def read_ahead(self, batch: Batch) -> None:
         """Encode the batch's texts, where that touches nothing that another batch is being drawn with."""
-        memo = self._pipeline.encode_prompt if self._may_work_beside and self._adapters.is_empty else None
+        memo = self._pipeline.encode_prompt if self._may_work_beside and self._adapters.leave_texts_alone else None
         if isinstance(memo, TextMemo):
             for rows in call_groups(self._pipeline, batch):
                 padded = _padded(batch, rows)

@@ -81,6 +81,20 @@ def test_texts_are_read_again_only_where_an_adapter_changes_how_they_are_read(
     assert read == ["", "words:1.0", "words:0.5"]
 
 
+@pytest.mark.parametrize(("name", "may"), [("ink", True), ("words", False)])
+def test_texts_are_read_ahead_only_where_a_switch_would_not_change_them(
+    name: str, may: bool, model: Path, files: dict[str, Path]
+) -> None:
+    engine = DiffusersRenderer(model, RenderOptions(adapters={name: files[name]}))
+    draw(engine, "")
+    with_it = make_batch(["two squares", "a heart"], adapters=f"{name}:1.0")
+    before = dict(engine._pipeline.encode_prompt._rows)
+    engine.read_ahead(with_it)
+    assert (engine._pipeline.encode_prompt._rows.keys() != before.keys()) is may
+    fresh = DiffusersRenderer(model, RenderOptions(adapters={name: files[name]}))
+    assert np.array_equal(engine.render(with_it), fresh.render(with_it))
+
+
 def test_an_adapter_in_kohyas_spelling_does_the_same_at_its_own_strength(model: Path, files: dict[str, Path]) -> None:
     adapters = {"ink": files["ink"], "kohya": as_kohya_writes(files["ink"])}
     engine = DiffusersRenderer(model, RenderOptions(adapters=adapters))
