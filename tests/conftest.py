@@ -27,6 +27,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     Finalize(None, shutil.rmtree, args=(HOME,), kwargs={"ignore_errors": True}, exitpriority=-200)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what one process should run for all: a file, as it shares fixtures, and whatever needs `make serve`."""
     for item in items:

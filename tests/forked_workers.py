@@ -1,10 +1,13 @@
 """Dask workers of this process forked from one that has imported what they need, which is several times quicker.
 
-The command lines that tests start, and `tests/workers/test_fleet.py`, start workers afresh, as users do.
+They have the environment of the moment when the first was forked. The command lines that tests start, and tests that
+ask for it, start workers afresh, as users do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver
 
 import dask
@@ -19,6 +22,13 @@ def fork_workers() -> None:
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     server = forkserver._forkserver
     get_mp_context().set_forkserver_preload([*server._preload_modules, *_IMPORTED])
+
+
+@contextmanager
+def workers_afresh() -> Iterator[None]:
+    """Have the workers of fleets that are opened inside the block started as they are for users."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
+        yield
 
 
 def forking_process() -> int | None:

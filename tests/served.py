@@ -57,10 +57,18 @@ class Served:
                 tell_the_rest()  # else Prefect would go on sending this process's events there
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}/api{path}", trust_env=False, timeout=30).raise_for_status().json()
+        return self._answer("GET", path)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        return httpx.post(f"{self.url}/api{path}", json=body, trust_env=False, timeout=30).raise_for_status().json()
+        return self._answer("POST", path, json=body)
+
+    def _answer(self, method: str, path: str, **body: Any) -> Any:
+        def ask() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.url}/api{path}", trust_env=False, timeout=30, **body)
+            # Its database is busy; Prefect's own client asks again too.
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer.raise_for_status()
+
+        return await_true(ask).json()
 
     def flow_run(self, flow_run_id: object) -> dict[str, Any]:
         return dict(self.get(f"/flow_runs/{flow_run_id}"))

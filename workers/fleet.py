@@ -27,6 +27,7 @@ THREADS_PER_WORKER = 2
 _WORKER_TTL = "15 minutes"  # loading and compiling hold the GIL for minutes; the default of 5 counts that as death
 _IDLE_TIMEOUT = "30 minutes"
 _START_TIMEOUT_S = 120
+_CLOSING_S = 15.0  # of the 25 that a tear-down has; a worker that is just starting has to come up first
 _FOLDER = "pressrun-dask-"
 # A batch whose worker died twice is bisected or tried alone; more deaths by it would only cost its neighbours time.
 _DEATHS_FORGIVEN = 1
@@ -124,7 +125,7 @@ class LocalFleet:
         if client is not None:
             client.close()
         if cluster is not None:
-            cluster.close(timeout=10)
+            cluster.close(timeout=_CLOSING_S)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         _remove_folders_of_the_dead()

@@ -14,6 +14,7 @@ from pressrun.storage import Store
 from pressrun.summary import Outcome
 from pressrun.verification import verify
 from tests import runs
+from tests.forked_workers import workers_afresh
 from tests.s3_server import S3Server
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.slow]
@@ -38,7 +39,8 @@ def _credentials(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(s3_server.storage_options["key"]))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(s3_server.storage_options["secret"]))
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint_url)
-    return
+    with workers_afresh():
+        yield
 
 
 def test_a_run_between_buckets_makes_a_sound_collection_and_its_rerun_only_what_is_missing(

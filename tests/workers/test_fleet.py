@@ -5,13 +5,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import dask
 import pytest
 from distributed import Client, LocalCluster
 
 from pressrun.errors import StageFailed
 from pressrun.processes import place_digest
 from tests import runs
+from tests.forked_workers import workers_afresh
 from workers.fleet import JoinedFleet, LocalFleet, worker_environment
 
 WORKERS = 2
@@ -19,8 +19,7 @@ WORKERS = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def _afresh() -> Iterator[None]:
-    """Start the workers as they are started for users."""
-    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
+    with workers_afresh():
         yield
 
 
