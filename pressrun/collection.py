@@ -14,6 +14,7 @@ from typing import Any
 
 from pressrun import layout
 from pressrun.errors import InvalidCollection
+from pressrun.layout import LayoutName
 from pressrun.storage import TEMPORARY, Store, reached
 
 FORMAT_VERSION = 1
@@ -33,6 +34,8 @@ class Identity:
         Length of an embedding; 0 without embeddings.
     image_ending : str
         Of the pictures' file names: "png", "webp" or "jpg".
+    layout : str
+        How pictures stand: an object each ("files"), or in tars ("webdataset").
     format_version : int
         Version of the layout.
     """
@@ -40,10 +43,12 @@ class Identity:
     embedder: str
     embedding_size: int
     image_ending: str = "png"
+    layout: LayoutName = "files"
     format_version: int = FORMAT_VERSION
 
 
 _IDENTITY_FIELDS = {field.name for field in fields(Identity)}
+_BEFORE = {"layout": "files"}  # what collections were before there was a choice
 
 
 def read_identity(store: Store) -> Identity:
@@ -61,12 +66,13 @@ def read_identity(store: Store) -> Identity:
 
 
 def _identity(store: Store, record: dict[str, Any]) -> Identity:
-    if record.get("format_version") != FORMAT_VERSION or record.keys() != _IDENTITY_FIELDS:
+    whole = _BEFORE | record
+    if whole.get("format_version") != FORMAT_VERSION or whole.keys() != _IDENTITY_FIELDS:
         raise InvalidCollection(
             f"{store.location} has format version {record.get('format_version')}, this Pressrun reads version "
             f"{FORMAT_VERSION}; use the Pressrun that wrote it or generate into a new location."
         )
-    return Identity(**record)
+    return Identity(**whole)
 
 
 def check_location(store: Store) -> None:
@@ -107,7 +113,8 @@ def join_collection(store: Store, wanted: Identity) -> Identity:
     Raises
     ------
     InvalidCollection
-        When the collection has pictures of another format, or was embedded by another model than the job's.
+        When the collection has pictures of another format or another layout, or was embedded by another model than the
+        job's.
     """
     check_location(store)
     if store.create(layout.COLLECTION, json.dumps(asdict(wanted), indent=2).encode()):
@@ -121,7 +128,8 @@ def check_fits(store: Store, wanted: Identity) -> None:
     Raises
     ------
     InvalidCollection
-        When the collection has pictures of another format, or was embedded by another model than the job's.
+        When the collection has pictures of another format or another layout, or was embedded by another model than the
+        job's.
     """
     record = _read_record(store)
     if record is not None:
@@ -133,6 +141,11 @@ def _same(store: Store, found: Identity, wanted: Identity) -> Identity:
         raise InvalidCollection(
             f"{store.location} holds .{found.image_ending} pictures, the job would write .{wanted.image_ending}; "
             "use the same image format or generate into a new location."
+        )
+    if found.layout != wanted.layout:
+        raise InvalidCollection(
+            f"{store.location} has the layout {found.layout}, the job asks for {wanted.layout}; use the same layout or "
+            "generate into a new location (--reuse-from copies what is here into it)."
         )
     if found != wanted:
         raise InvalidCollection(
