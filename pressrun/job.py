@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pressrun.engine_options import EngineOptions, QualityBudget
+from pressrun.layout import LayoutName
 from pressrun.location import Location
 from pressrun.picture_file import PictureFormat
 from pressrun.request import RequestDefaults
@@ -60,6 +61,8 @@ class Job:
         Other collections, whose pictures are taken over where they are exactly what is asked for.
     picture_format : PictureFormat
         How pictures are written.
+    layout : str
+        Where they are written: an object each ("files"), or into tars ("webdataset").
     """
 
     prompts: PromptSource = field(repr=False)
@@ -80,6 +83,7 @@ class Job:
     quality: QualityBudget = field(default_factory=QualityBudget)
     libraries: tuple[Location, ...] = ()
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+    layout: LayoutName = "files"
 
     @property
     def has_terms(self) -> bool:

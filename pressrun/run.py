@@ -20,12 +20,12 @@ from pressrun.ledger import Ledger
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts, read_model
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
-from pressrun.picture_file import PictureFormat
 from pressrun.plan import Plan, plan_requests
 from pressrun.prompts.file import read_requests
 from pressrun.prompts.rules import ModelLimits
 from pressrun.reuse import check_library, take_over
 from pressrun.storage import Store
+from pressrun.tar_clearing import clear_tars
 from pressrun.writer_claim import WriterClaim
 
 
@@ -79,6 +79,7 @@ class Run:
         self.store = Store(draft.job.collection)
         self.ledger = Ledger(total=plan.todo.num_rows)
         self._claim = claim
+        self._is_closed = False
 
     @property
     def is_idle(self) -> bool:
@@ -95,8 +96,8 @@ class Run:
         return not self._claim.is_lost
 
     def check_claim(self) -> None:
-        """Raise CollectionBusy when another run may have taken the collection over, because this one seemed dead."""
-        if not self.holds_claim:
+        """Raise CollectionBusy when another run may write to the collection: this one seemed dead, or was closed."""
+        if self._is_closed or not self.holds_claim:
             raise CollectionBusy(
                 f"Run {self.run_id} gave no sign of life for too long, so that another may have taken "
                 f"{self.store.location} over; what was finished is kept, run the job again when no other run is "
@@ -109,6 +110,7 @@ class Run:
             if self.holds_claim:  # else the temporary objects are another run's
                 self.store.sweep()
         finally:
+            self._is_closed = True
             self._claim.release()
 
     def __repr__(self) -> str:
@@ -135,7 +137,7 @@ def draft_run(job: Job) -> Draft:
     check_location(Store(job.collection))
     facts = read_model(job.model)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
-    identity = _identity(embedder_facts, job.picture_format)
+    identity = _identity(embedder_facts, job)
     check_fits(Store(job.collection), identity)
     for place in job.libraries:
         check_library(Store(place), identity)
@@ -175,9 +177,10 @@ def open_run(job: Job, run_id: str) -> Run:
     claim = WriterClaim(store, run_id)
     claim.acquire()
     try:
-        join_collection(store, _identity(draft.embedder_facts, job.picture_format))
+        join_collection(store, _identity(draft.embedder_facts, job))
         store.sweep()
         manifest.compact_leftovers(store)
+        clear_tars(store)
         reused = sum(take_over(store, Store(place), draft.requests, run_id) for place in job.libraries)
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
@@ -197,9 +200,9 @@ def _check_terms(job: Job) -> None:
         )
 
 
-def _identity(embedder: EmbedderFacts | None, picture_format: PictureFormat) -> Identity:
+def _identity(embedder: EmbedderFacts | None, job: Job) -> Identity:
     revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
-    return Identity(revision, dimension, picture_format.ending)
+    return Identity(revision, dimension, job.picture_format.ending, job.layout)
 
 
 def _describe(run: Run) -> dict[str, object]:
@@ -216,6 +219,7 @@ def _describe(run: Run) -> dict[str, object]:
         "dtype": job.dtype,
         "options": asdict(job.options),
         "picture_format": asdict(job.picture_format),
+        "layout": job.layout,
         "deadline_s": job.deadline_s,
         "budget": job.budget,
         "price_per_worker_hour": job.price_per_worker_hour,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pressrun.engine_options import EngineOptions, drawing
 from pressrun.job import Dtype
+from pressrun.layout import LayoutName
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
@@ -45,6 +46,8 @@ class PrintOrder:
         What the engine trades.
     picture_format : PictureFormat
         How pictures are written.
+    layout : str
+        Where they are written: an object each ("files"), or a tar a batch ("webdataset").
     """
 
     run_id: str
@@ -59,6 +62,7 @@ class PrintOrder:
     cache_folder: str = "~/.cache/pressrun/models"
     options: EngineOptions = field(default_factory=EngineOptions)
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+    layout: LayoutName = "files"
 
     @property
     def drawing(self) -> str:

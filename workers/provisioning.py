@@ -80,6 +80,7 @@ def _order(run: Run) -> PrintOrder:
         cache_folder=f"{job.cache_folder}/models",
         options=job.options,
         picture_format=job.picture_format,
+        layout=job.layout,
     )
 
 

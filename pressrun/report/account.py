@@ -19,6 +19,7 @@ import pyarrow as pa
 from pressrun import layout, manifest
 from pressrun.errors import InvalidCollection
 from pressrun.failures import read_failures
+from pressrun.picture_place import read_picture
 from pressrun.quote import Quote
 from pressrun.quote_wording import headline
 from pressrun.report.contact_sheet import MOST_TILES, Tile, choose_evenly, draw_contact_sheet
@@ -200,7 +201,7 @@ def _with_files(store: Store, rows: Sequence[dict[str, Any]]) -> list[_Sample]:
 
 def _read_picture(store: Store, path: str) -> bytes | None:
     try:
-        data = store.read(path)
+        data = read_picture(store, path)
         open_picture(data, path)
     except (FileNotFoundError, InvalidCollection) as error:
         logger.warning("left out of the report: %s", error)
@@ -223,6 +224,7 @@ def _settings(run: Run) -> dict[str, str]:
         "batch size": job.batch_size or "measured",
         "engine options": job.options.label or "none",
         "image format": job.picture_format.name,
+        "layout": job.layout,
         "shard images": job.shard_images,
         "deadline": "none" if job.deadline_s is None else duration(job.deadline_s),
         "budget": "none" if job.budget is None else amount(job.budget),
