@@ -1,7 +1,8 @@
-"""Where a row's picture is: in its own collection, or, taken over by reference, in another one.
+"""Where a row's picture is, and its bytes: the one way to a picture, whatever the collection's layout.
 
-Knows nothing of what pictures show. A row's path is the picture's name in its collection, or a reference: its whole
-address elsewhere, without credentials. Those are the collection's own options where both lie behind the same kind of
+Knows nothing of what pictures show, nor of rows that have moved since they were read (`pressrun.committed_picture`). A
+row's path is the picture's name in its own collection, or a reference to another one, where it was taken over from: its
+whole address there, without credentials. Those are the collection's own options where both lie behind the same kind of
 URL, else what the process's environment gives.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 from pressrun.location import Location
 from pressrun.storage import Store, reached
+from pressrun.tar_path import read_named
 
-_PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png
+_PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png, shards/<name>.tar#<bytes>/<image_id>.png
 
 
 def is_reference(path: str) -> bool:
@@ -39,7 +41,7 @@ def read_picture(store: Store, path: str) -> bytes:
     store : Store
         The row's collection.
     path : str
-        The row's path.
+        The row's path: an object of its own, a member of a tar, or a reference to either.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def read_picture(store: Store, path: str) -> bytes:
         When the collection that a reference leads to cannot be reached.
     """
     if not is_reference(path):
-        return store.read(path)
+        return read_named(store, path)
     home, name = _home(store, path)
     data = reached(home, lambda: _read_or_none(home, name))
     if data is None:
@@ -67,7 +69,7 @@ def _home(store: Store, path: str) -> tuple[Store, str]:
 
 def _read_or_none(home: Store, name: str) -> bytes | None:
     try:
-        return home.read(name)
+        return read_named(home, name)
     except (FileNotFoundError, NotADirectoryError):
         return None
 

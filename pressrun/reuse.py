@@ -1,33 +1,38 @@
 """Pictures taken over from other collections that hold exactly what is asked for.
 
 Knows nothing of rendering, nor of which collections may be asked (`pressrun.library`). A picture's hash is checked, and
-it is committed as if it had been rendered here: copied, or by reference, its row then telling where it is.
+it is committed as if it had been rendered here: copied, in this collection's layout whatever the other one's is, or by
+reference, its row then telling where it is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from pressrun import layout, manifest
 from pressrun.bucket_order import rows_at
+from pressrun.collection import read_identity
+from pressrun.committed_picture import read_committed
 from pressrun.errors import InvalidCollection
 from pressrun.image_ids import IdLookup, are_image_ids, first_not_held, ids_of
 from pressrun.job import HowReused
 from pressrun.location import Location
-from pressrun.picture_place import address, read_picture
+from pressrun.picture_place import address
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
+from pressrun.tar_path import object_of
 
 _ROWS_AT_ONCE = 1000
 _PICTURES_AT_ONCE = 16
 logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 class _Wanted:
@@ -48,11 +53,13 @@ class _Wanted:
         places = self._places.find(ids_of(rows))
         return rows.filter(pa.array((places >= 0) & self._open[places]))
 
-    def settle(self, rows: pa.Table) -> pa.Table:
-        """Return the requests that these rows answer, which are wanted no more."""
-        places = self._places.find(ids_of(rows))
-        self._open[places] = np.False_
-        return pa.Table.from_batches(rows_at(self._requests, places))
+    def asked(self, rows: pa.Table) -> pa.Table:
+        """Return the requests that these rows answer."""
+        return pa.Table.from_batches(rows_at(self._requests, self._places.find(ids_of(rows))))
+
+    def settle(self, rows: pa.Table) -> None:
+        """Note that the pictures of these rows are wanted no more."""
+        self._open[self._places.find(ids_of(rows))] = np.False_
 
 
 def take_over(
@@ -78,13 +85,14 @@ def take_over(
     if not (sources := [Store(place) for place in collections]):
         return 0
     wanted, taken = _Wanted(store, requests), 0
+    into_tars = how == "copy" and read_identity(store).layout == "webdataset"
     for source in sources:
         if wanted.is_empty:
             break
         for theirs in _rows_of(source, wanted):
-            ours = _brought(store, source, theirs, how)
-            if ours.num_rows:
-                manifest.write_part(store, _as_asked(ours, wanted.settle(ours), run_id))
+            ours = _sound(source, theirs) if into_tars else _brought(store, source, theirs, how)
+            if ours.num_rows and _commit(store, _as_asked(ours, wanted.asked(ours), run_id), source, into_tars):
+                wanted.settle(ours)
                 taken += ours.num_rows
     return taken
 
@@ -110,16 +118,35 @@ def _brought(store: Store, source: Store, rows: pa.Table, how: HowReused) -> pa.
             return None
         return _reference(store, source, row) if how == "reference" else _copy(store, row, data)
 
-    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
-        paths = pa.array(threads.map(bring, rows.select(["image_id", "path", "sha256"]).to_pylist()), pa.string())
+    paths = pa.array(_of_each(rows, bring), pa.string())
     at = rows.schema.get_field_index("path")
     moved = rows.set_column(at, pa.field("path", pa.string()), paths)
     return moved.filter(paths.is_valid()).cast(rows.schema)
 
 
+def _sound(source: Store, rows: pa.Table) -> pa.Table:
+    """Return the rows whose pictures are sound, with the paths that they have in their collection."""
+    return rows.filter(pa.array(_of_each(rows, lambda row: _sound_picture(source, row) is not None), pa.bool_()))
+
+
+def _commit(store: Store, rows: pa.Table, source: Store, into_tars: bool) -> bool:
+    """Commit rows, their pictures being put into tars first if asked; return whether that was possible."""
+    try:
+        manifest.write_part(store, rows, source=source if into_tars else None)
+    except InvalidCollection as error:  # its own run moves pictures meanwhile
+        logger.warning("%d pictures of %s are not taken over: %s", rows.num_rows, source.location, error)
+        return False
+    return True
+
+
+def _of_each(rows: pa.Table, look: Callable[[dict[str, Any]], _Result]) -> list[_Result]:
+    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
+        return list(threads.map(look, rows.select(["image_id", "path", "sha256"]).to_pylist()))
+
+
 def _sound_picture(source: Store, row: dict[str, Any]) -> bytes | None:
     try:
-        data = read_picture(source, row["path"])
+        data = read_committed(source, row)
     except (FileNotFoundError, InvalidCollection):
         data = b""
     if hashlib.sha256(data).hexdigest() == row["sha256"]:
@@ -128,7 +155,10 @@ def _sound_picture(source: Store, row: dict[str, Any]) -> bytes | None:
     return None
 
 
-def _reference(store: Store, source: Store, row: dict[str, Any]) -> str:
+def _reference(store: Store, source: Store, row: dict[str, Any]) -> str | None:
+    """Return the path by which a row refers to a picture; None for one that its own run will still move."""
+    if object_of(row["path"]).startswith(f"{layout.RECEIPTS}/"):
+        return None
     own = address(store, "")  # a picture can have come from here
     return address(source, row["path"]).removeprefix(own)
 

@@ -22,7 +22,8 @@ def vectors(rows: int, seed: int = 0, clusters: int = 40) -> np.ndarray:
 def part(rows: int, seed: int = 0, first: int = 0) -> pa.Table:
     ids = [f"{first + i:032x}" for i in range(rows)]
     flat = pa.array(vectors(rows, seed).reshape(-1))
-    return pa.table({"image_id": ids, "embedding": pa.FixedSizeListArray.from_arrays(flat, DIMENSION)})
+    paths = [f"images/{image_id[:2]}/{image_id}.png" for image_id in ids]
+    return pa.table({"image_id": ids, "path": paths, "embedding": pa.FixedSizeListArray.from_arrays(flat, DIMENSION)})
 
 
 def matrix(table: pa.Table) -> np.ndarray:

@@ -39,7 +39,7 @@ def test_rows_without_an_embedding_are_left_out() -> None:
     holes = pa.FixedSizeListArray.from_arrays(
         table.column("embedding").combine_chunks().flatten(), DIMENSION, mask=pa.array([False, True, False])
     )
-    index = build_index([table.set_column(1, "embedding", holes)], DIMENSION)
+    index = build_index([table.set_column(2, "embedding", holes)], DIMENSION)
     assert index.ids.to_pylist() == [table["image_id"][0].as_py(), table["image_id"][2].as_py()]
 
 
