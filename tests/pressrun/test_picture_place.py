@@ -35,7 +35,7 @@ def test_a_name_is_read_from_the_collection_and_an_address_from_where_it_leads(
 def test_a_reference_to_another_kind_of_place_takes_the_credentials_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = Store(Location(str(tmp_path), {"auto_mkdir": True}))  # an option that others would refuse
+    own = Store(Location(str(tmp_path), {"key": "ours", "secret": "ours"}))
     library = Store(Location(f"memory://{uuid.uuid4().hex}"))
     library.write(NAME, b"theirs")
     assert read_picture(own, address(library, NAME)) == b"theirs"
@@ -43,7 +43,7 @@ def test_a_reference_to_another_kind_of_place_takes_the_credentials_of_the_envir
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     s3fs.S3FileSystem.clear_instance_cache()  # one that another test opened may have found credentials
-    with pytest.raises(InvalidCollection, match=r"s3://elsewhere cannot be used .*credentials"):
+    with pytest.raises(InvalidCollection, match=r"s3://elsewhere cannot be used \(NoCredentialsError"):
         read_picture(own, f"s3://elsewhere/{NAME}")
 
 
