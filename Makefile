@@ -26,7 +26,7 @@ test: $(READY)  ## lint, types, import rules, and the whole test suite with cove
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --cov -n 2 --dist loadfile --no-loadscope-reorder
 
 serve: $(READY)  ## Prefect server, worker, blocks and deployment on this machine
 	$(BIN)/python -m deployments.serve

@@ -27,14 +27,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     Finalize(None, shutil.rmtree, args=(HOME,), kwargs={"ignore_errors": True}, exitpriority=-200)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what one process should run for all: a file, as it shares fixtures, and whatever needs `make serve`."""
-    for item in items:
-        needs_serve = "served" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("served" if needs_serve else item.path.as_posix()))
-
-
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[str]:
     """Run the session's real Prefect server, to which every flow of a test reports, and give its address."""

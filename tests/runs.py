@@ -156,10 +156,10 @@ def descendants() -> set[psutil.Process]:
     """Return this process's descendants, but for those that Python keeps for itself once it has started others."""
     children = psutil.Process().children(recursive=True)
     kept = forking_process()
-    return {process for process in children if process.pid != kept and "resource_tracker" not in _command(process)}
+    return {process for process in children if process.pid != kept and "resource_tracker" not in command_of(process)}
 
 
-def _command(process: psutil.Process) -> str:
+def command_of(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:

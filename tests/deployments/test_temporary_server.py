@@ -17,7 +17,7 @@ from tests import runs
 
 def servers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "uvicorn" in child.cmdline()]
+    return [child for child in children if "uvicorn" in runs.command_of(child)]
 
 
 def start_alone(tmp_path: Path, images: int) -> subprocess.Popen[str]:
