@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pressrun import manifest
-from pressrun.picture_place import read_picture
+from pressrun.picture_place import home_of, read_picture
 from pressrun.storage import Store
 from pressrun.tar_path import TarPath
 
@@ -32,10 +32,11 @@ def read_committed(store: Store, row: Mapping[str, Any]) -> bytes:
     try:
         return read_picture(store, row["path"])
     except FileNotFoundError:
-        if TarPath.of(row["path"]) is None:
+        home, path = home_of(store, row["path"])
+        if TarPath.of(path) is None:
             raise
-        found = manifest.find_rows(store, [row["image_id"]], ["path"])
+        found = manifest.find_rows(home, [row["image_id"]], ["path"])
         paths = found.column("path").to_pylist() if found.num_rows else []
-        if paths in ([], [row["path"]]):
+        if paths in ([], [path]):
             raise
-        return read_picture(store, paths[0])
+        return read_picture(home, paths[0])

@@ -1,9 +1,8 @@
-"""Where a row's picture is, and its bytes: the one way to a picture, whatever the collection's layout.
+"""Where a row's picture is: in its own collection, or, taken over by reference, in another one; and its bytes.
 
 Knows nothing of what pictures show, nor of rows that have moved since they were read (`pressrun.committed_picture`). A
-row's path is the picture's name in its own collection, or a reference to another one, where it was taken over from: its
-whole address there, without credentials. Those are the collection's own options where both lie behind the same kind of
-URL, else what the process's environment gives.
+row's path is the picture's name in its collection, or a reference: its whole address elsewhere, without credentials.
+Those are the collection's own options where both lie behind the same kind of URL, else what the environment gives.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pressrun.location import Location
 from pressrun.storage import Store, reached
 from pressrun.tar_path import read_named
 
-_PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png, shards/<name>.tar#<bytes>/<image_id>.png
+_PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png, shards/<part>-00000.tar#512+99/<image_id>.png
 
 
 def is_reference(path: str) -> bool:
@@ -41,7 +40,7 @@ def read_picture(store: Store, path: str) -> bytes:
     store : Store
         The row's collection.
     path : str
-        The row's path: an object of its own, a member of a tar, or a reference to either.
+        The row's path.
 
     Raises
     ------
@@ -52,15 +51,17 @@ def read_picture(store: Store, path: str) -> bytes:
     """
     if not is_reference(path):
         return read_named(store, path)
-    home, name = _home(store, path)
+    home, name = home_of(store, path)
     data = reached(home, lambda: _read_or_none(home, name))
     if data is None:
         raise FileNotFoundError(f"there is no picture {path}")
     return data
 
 
-def _home(store: Store, path: str) -> tuple[Store, str]:
-    """Return the collection that a reference leads to, and the picture's name there."""
+def home_of(store: Store, path: str) -> tuple[Store, str]:
+    """Return the collection that a row's path leads to, and the picture's path there."""
+    if not is_reference(path):
+        return store, path
     root, *name = path.rsplit("/", _PARTS_OF_A_NAME)
     own = store.location
     options = own.options if _scheme(root) == _scheme(own.url) else {}

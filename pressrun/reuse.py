@@ -27,7 +27,6 @@ from pressrun.location import Location
 from pressrun.picture_place import address
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
-from pressrun.tar_path import object_of
 
 _ROWS_AT_ONCE = 1000
 _PICTURES_AT_ONCE = 16
@@ -155,10 +154,7 @@ def _sound_picture(source: Store, row: dict[str, Any]) -> bytes | None:
     return None
 
 
-def _reference(store: Store, source: Store, row: dict[str, Any]) -> str | None:
-    """Return the path by which a row refers to a picture; None for one that its own run will still move."""
-    if object_of(row["path"]).startswith(f"{layout.RECEIPTS}/"):
-        return None
+def _reference(store: Store, source: Store, row: dict[str, Any]) -> str:
     own = address(store, "")  # a picture can have come from here
     return address(source, row["path"]).removeprefix(own)
 

@@ -18,14 +18,15 @@ import pyarrow.compute as pc
 
 from pressrun import layout, manifest
 from pressrun.collection import Identity, read_identity
+from pressrun.committed_picture import read_committed
 from pressrun.errors import InvalidCollection
 from pressrun.index.generations import commit_index, current_index, load_index
 from pressrun.index.vectors import Index
-from pressrun.picture_place import is_reference, read_picture
+from pressrun.picture_place import is_reference
 from pressrun.request import first_of_each
 from pressrun.storage import TEMPORARY, Store
 from pressrun.tar_clearing import clear_tars
-from pressrun.tar_path import object_of
+from pressrun.tar_path import TarPath, object_of
 from pressrun.tar_verification import CHECKED_IN_TARS, by_tar, check_tar, in_tars
 
 _READS_AT_ONCE = 16
@@ -130,8 +131,8 @@ def mend(store: Store, found: Verification) -> None:
         What `verify` found in it.
     """
     lost = {flaw.name for flaw in found.flaws if flaw.kind in ("missing", "changed")}
-    strangers = {flaw.name for flaw in found.flaws if flaw.kind == "orphan" and object_of(flaw.name) != flaw.name}
-    spoilt = set(map(object_of, strangers))  # tars
+    strangers = [TarPath.of(flaw.name) for flaw in found.flaws if flaw.kind == "orphan"]
+    spoilt = {place.tar for place in strangers if place is not None}
     store.delete([flaw.name for flaw in found.flaws if flaw.kind == "damaged"])
     manifest.compact_leftovers(store, lost)  # before the parts: a lost image's row may be in a receipt
     if lost or spoilt or "twice" in found.counts():
@@ -190,7 +191,7 @@ def _check_object(store: Store, row: dict[str, Any]) -> tuple[int, Flaw | None]:
     """Return how many bytes were read, and what is wrong with them."""
     path, sha256, size_bytes = row["path"], row["sha256"], row["size_bytes"]
     try:
-        data = read_picture(store, path)
+        data = read_committed(store, row)
     except FileNotFoundError:
         where = " in the collection that it refers to" if is_reference(path) else ""
         return 0, Flaw("missing", path, f"the manifest has a row, there is no object{where}")

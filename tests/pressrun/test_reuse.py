@@ -23,6 +23,7 @@ from tests.pressrun.small_collection import (
     make_collection,
     make_tar_collection,
     png,
+    put_tar,
     snapshot,
     stars,
 )
@@ -96,6 +97,18 @@ def test_a_picture_lost_from_a_library_of_tars_is_left_to_be_drawn(store: Store,
     (_, shard) = tar_library.names("shards")
     tar_library.write(shard, tar_library.read(shard)[:2000])  # one picture whole
     assert take_over(store, [tar_library.location], stars(6), "run-2") == 4
+    assert not flaws(store)
+
+
+def test_a_reference_leads_into_a_tar_and_after_it_when_its_collection_moves_it(
+    store: Store, tar_library: Store
+) -> None:
+    rows = put_tar(tar_library, stars(2, first=100))
+    manifest.write_receipt(tar_library, "batch", rows)
+    wanted = pa.concat_tables([stars(6), stars(2, first=100)])
+    assert take_over(store, [tar_library.location], wanted, "run-2", "reference") == 8
+    assert not flaws(store)
+    manifest.compact(tar_library, [("batch", rows)])
     assert not flaws(store)
 
 

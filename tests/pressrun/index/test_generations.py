@@ -164,7 +164,7 @@ def test_a_collection_without_index_says_so(store: Store) -> None:
 
 
 def test_parts_without_embeddings_are_named(store: Store) -> None:
-    manifest.write_part(store, part(5).select(["image_id"]))
+    manifest.write_part(store, part(5).select(["image_id", "path"]))
     with pytest.raises(InvalidCollection, match=r"part-.*has no embeddings"):
         commit_index(store, DIMENSION, "clip-1")
 
