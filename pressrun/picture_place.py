@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pressrun.location import Location
 from pressrun.storage import Store, reached
+from pressrun.tar_path import read_named
 
-_PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png
+_PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png, shards/<part>-00000.tar#512+99/<image_id>.png
 
 
 def is_reference(path: str) -> bool:
@@ -49,16 +50,18 @@ def read_picture(store: Store, path: str) -> bytes:
         When the collection that a reference leads to cannot be reached.
     """
     if not is_reference(path):
-        return store.read(path)
-    home, name = _home(store, path)
+        return read_named(store, path)
+    home, name = home_of(store, path)
     data = reached(home, lambda: _read_or_none(home, name))
     if data is None:
         raise FileNotFoundError(f"there is no picture {path}")
     return data
 
 
-def _home(store: Store, path: str) -> tuple[Store, str]:
-    """Return the collection that a reference leads to, and the picture's name there."""
+def home_of(store: Store, path: str) -> tuple[Store, str]:
+    """Return the collection that a row's path leads to, and the picture's path there."""
+    if not is_reference(path):
+        return store, path
     root, *name = path.rsplit("/", _PARTS_OF_A_NAME)
     own = store.location
     options = own.options if _scheme(root) == _scheme(own.url) else {}
@@ -67,7 +70,7 @@ def _home(store: Store, path: str) -> tuple[Store, str]:
 
 def _read_or_none(home: Store, name: str) -> bytes | None:
     try:
-        return home.read(name)
+        return read_named(home, name)
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -6,6 +6,7 @@ and are renamed, remote ones are single PUTs, or multipart uploads that are seen
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -77,6 +78,27 @@ class Store:
         """Return an object's bytes; FileNotFoundError when there is none."""
         data: bytes = _retried(lambda: self.filesystem.cat_file(self.path(name)))
         return data
+
+    def read_range(self, name: str, start_byte: int, size_bytes: int) -> bytes:
+        """Return some of an object's bytes, fewer where it ends before; FileNotFoundError when there is none."""
+        span = {"start": start_byte, "end": start_byte + size_bytes}
+
+        def read() -> bytes:
+            try:
+                data: bytes = self.filesystem.cat_file(self.path(name), **span)
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # S3 on a range that begins after the end; a file just gives nothing
+                    return b""
+                raise
+            return data
+
+        return _retried(read)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[IO[bytes]]:
+        """Give an object too large for memory as a file; FileNotFoundError when there is none."""
+        with self.filesystem.open(self.path(name), "rb") as file:
+            yield file
 
     def read_record(self, name: str) -> dict[str, Any]:
         """Return an object's JSON fields; none for anything else than a JSON object."""

@@ -6,12 +6,13 @@ Knows nothing of the other batches, nor of what is like enough. Writes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from pressrun import layout
+from pressrun.committed_picture import read_committed
 from pressrun.errors import InvalidCollection, StageFailed
-from pressrun.picture_place import read_picture
 from pressrun.replay.likeness import Likeness, compare_file
 from pressrun.replay.placing import Placing
 from pressrun.replay.record import Sighting
@@ -58,15 +59,15 @@ def draw_again(placing: Placing, order: PrintOrder, threads: int | None) -> list
             provenance = renderer.provenance() | order.provenance_of(str(placing.batch.shared("adapters")))
     seen = []
     for row, slot in zip(placing.rows.to_pylist(), placing.slots, strict=True):
-        likeness, problem = _compare(store, row["path"], row["sha256"], pixels[slot])
+        likeness, problem = _compare(store, row, pixels[slot])
         seen.append(Sighting(row, slot, worker, provenance, likeness, problem))
     return seen
 
 
-def _compare(store: Store, path: str, sha256: str, drawn: Pixels) -> tuple[Likeness | None, str]:
+def _compare(store: Store, row: Mapping[str, Any], drawn: Pixels) -> tuple[Likeness | None, str]:
     try:
-        data = read_picture(store, path)
-        if hashlib.sha256(data).hexdigest() != sha256:
+        data = read_committed(store, row)
+        if hashlib.sha256(data).hexdigest() != row["sha256"]:
             return None, "the file is not the one of the manifest: its sha256 differs"
         return compare_file(data, drawn), ""
     except FileNotFoundError:

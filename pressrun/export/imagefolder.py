@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 from pressrun import layout
 from pressrun.export.destination import Destination
-from pressrun.export.pictures import Row, each_row, picture_ending, read_picture, side_by_side
+from pressrun.export.pictures import picture_ending, read_picture
 from pressrun.export.records import json_line
 from pressrun.export.selection import Selection
+from pressrun.read_ahead import Row, each_row, side_by_side
 from pressrun.storage import Store
 
 METADATA = "metadata.jsonl"

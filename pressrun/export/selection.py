@@ -23,6 +23,7 @@ from pressrun.export.options import ExportOptions
 from pressrun.export.sorted_rows import SortedRows
 from pressrun.index.query import matching, parse_condition
 from pressrun.storage import Store
+from pressrun.tar_path import TarPath
 
 _LAYOUT_VERSION = 1  # of the bytes that an export writes
 
@@ -90,9 +91,13 @@ def _summed_up(store: Store, rows: SortedRows, options: ExportOptions) -> Select
     digest = hashlib.blake2b(json.dumps([_LAYOUT_VERSION, rows.schema.names, options.shape]).encode(), digest_size=16)
     images = picture_bytes = 0
     for table in rows:
-        columns = [table.column(name).to_pylist() for name in ("image_id", "sha256", "size_bytes", "created_at")]
-        for image_id, sha256, size_bytes, created_at in zip(*columns, strict=True):
-            digest.update(f"{image_id} {sha256} {created_at.isoformat()}\n".encode())
+        columns = [
+            table.column(name).to_pylist() for name in ("image_id", "sha256", "size_bytes", "created_at", "path")
+        ]
+        for image_id, sha256, size_bytes, created_at, path in zip(*columns, strict=True):
+            # Only in tars can a picture move, and the rows that go out tell where it is.
+            place = "" if TarPath.of(path) is None else f" {path}"
+            digest.update(f"{image_id} {sha256} {created_at.isoformat()}{place}\n".encode())
             picture_bytes += size_bytes
         images += table.num_rows
     if not images:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pressrun import manifest
 from pressrun.export.options import Format
+from pressrun.picture_place import read_picture
 from pressrun.storage import Store
 
 Sample = tuple[dict[str, Any], bytes]
@@ -78,4 +79,4 @@ def samples_of(store: Store, embeddings: bool = False) -> list[Sample]:
     rows = manifest.read_rows(store).sort_by("image_id")
     if not embeddings and "embedding" in rows.column_names:
         rows = rows.drop_columns(["embedding"])
-    return [(row, store.read(row["path"])) for row in rows.to_pylist()]
+    return [(row, read_picture(store, row["path"])) for row in rows.to_pylist()]
