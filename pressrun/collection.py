@@ -14,6 +14,7 @@ from typing import Any
 
 from pressrun import layout
 from pressrun.errors import InvalidCollection
+from pressrun.layout import LayoutName
 from pressrun.storage import TEMPORARY, Store, reached
 
 FORMAT_VERSION = 1
@@ -35,6 +36,8 @@ class Identity:
         Of the pictures' file names: "png", "webp" or "jpg".
     tenant : str
         Whose pictures these are; "" for nobody's in particular. Bounds what other collections take over.
+    layout : str
+        How pictures stand: an object each ("files"), or in tars ("webdataset").
     format_version : int
         Version of the layout.
     """
@@ -43,11 +46,12 @@ class Identity:
     embedding_size: int
     image_ending: str = "png"
     tenant: str = ""
+    layout: LayoutName = "files"
     format_version: int = FORMAT_VERSION
 
 
 _IDENTITY_FIELDS = {field.name for field in fields(Identity)}
-_LATER_FIELDS = {"tenant"}  # that older collections of this format lack
+_LATER_FIELDS = {"tenant", "layout"}  # that older collections of this format lack
 
 
 def read_identity(store: Store) -> Identity:
@@ -123,8 +127,8 @@ def join_collection(store: Store, wanted: Identity) -> Identity:
     Raises
     ------
     InvalidCollection
-        When the collection has pictures of another format, belongs to another tenant, or was embedded by another model
-        than the job's.
+        When the collection has pictures of another format or another layout, belongs to another tenant, or was embedded
+        by another model than the job's.
     """
     check_location(store)
     if store.create(layout.COLLECTION, json.dumps(asdict(wanted), indent=2).encode()):
@@ -138,8 +142,8 @@ def check_fits(store: Store, wanted: Identity) -> None:
     Raises
     ------
     InvalidCollection
-        When the collection has pictures of another format, belongs to another tenant, or was embedded by another model
-        than the job's.
+        When the collection has pictures of another format or another layout, belongs to another tenant, or was embedded
+        by another model than the job's.
     """
     found = find_identity(store)
     if found is not None:
@@ -156,6 +160,11 @@ def _same(store: Store, found: Identity, wanted: Identity) -> Identity:
         raise InvalidCollection(
             f"{store.location} belongs to the tenant {found.tenant or 'none'}, the job to {wanted.tenant or 'none'}; "
             "give the collection's own tenant with --tenant, or generate into a new location."
+        )
+    if found.layout != wanted.layout:
+        raise InvalidCollection(
+            f"{store.location} has the layout {found.layout}, the job asks for {wanted.layout}; use the same layout or "
+            "generate into a new location (--reuse-from copies what is here into it)."
         )
     if found != wanted:
         raise InvalidCollection(

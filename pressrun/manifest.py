@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from pressrun.errors import InvalidCollection
 from pressrun.image_ids import ImageIds, are_image_ids
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
+from pressrun.tar_shards import is_packed, pack, waiting_tars
 
 # What identifies a picture and its making; the columns after `batch_size` tell of one rendering and may differ
 # between two renderings of the same picture.
@@ -39,6 +41,7 @@ _RESULT_FIELDS = [
 
 _ROW_GROUP_ROWS = 100_000  # held in memory while they are written
 _NO_SUCH_COLUMN = "No match for FieldRef"
+_compacting = threading.Lock()  # moving pictures into tars can take long: one at a time in a process
 
 
 def manifest_schema(embedding_size: int) -> pa.Schema:
@@ -117,14 +120,48 @@ def write_receipt(store: Store, batch_id: str, rows: pa.Table) -> None:
     store.write(layout.receipt(batch_id), buffer.getvalue())
 
 
-def write_part(store: Store, rows: pa.Table) -> str:
-    """Write rows as a part and return its name, which is fixed by the images it holds."""
+def write_part(
+    store: Store,
+    rows: pa.Table,
+    source: Store | None = None,
+    check: Callable[[], None] = lambda: None,
+    repack: bool = False,
+) -> str:
+    """Write rows as a part and return its name, which is fixed by the images it holds.
+
+    Pictures that are in tars are moved into tars of the part's own first, which hold nothing else.
+
+    Parameters
+    ----------
+    store : Store
+        The collection.
+    rows : pyarrow.Table
+        Manifest rows, each image once.
+    source : Store or None
+        Another collection that the paths are of, whose pictures are to be put into tars here; None when they are here.
+    check : callable
+        Raises when this process may not write any more.
+    repack : bool
+        Whether to write the part's tars anew even if they hold all of its pictures.
+
+    Raises
+    ------
+    InvalidCollection
+        When a picture that has to be moved is missing or is not what its row says.
+    """
+    part_id = _part_id(rows)
+    if source is not None or repack or not is_packed(rows, part_id):
+        rows = pack(store, source or store, rows, part_id, check)
+    name = layout.part(part_id)
+    store.write(name, to_parquet(rows))
+    return name
+
+
+def _part_id(rows: pa.Table) -> str:
     digest = hashlib.blake2b(digest_size=10)
     for image_id in sorted(rows.column("image_id").to_pylist()):
         digest.update(image_id.encode())
-    name = layout.part(digest.hexdigest())
-    store.write(name, to_parquet(rows))
-    return name
+    return digest.hexdigest()
 
 
 def held_images(*stores: Store) -> ImageIds:
@@ -195,31 +232,45 @@ def _read_receipts(store: Store, columns: Sequence[str] | None) -> list[pa.Table
     return found
 
 
-def compact_leftovers(store: Store) -> int:
+def is_compacting() -> bool:
+    """Return whether this process is compacting at the moment."""
+    return _compacting.locked()
+
+
+def compact_leftovers(store: Store, without: Iterable[str] = ()) -> int:
     """Move the rows of every receipt into a part, and return how many rows were not in one yet.
 
     Safe to repeat after a kill at any point: a receipt goes only when a part holds all of its rows. Only the
-    collection's single writer may call this.
+    collection's single writer may call this. Rows whose path is in `without` are dropped: their pictures are lost.
     """
-    names = receipt_names(store)
-    if not names:
-        return 0
-    rows = first_of_each(pa.concat_tables([read_table(store, name) for name in names]))
+    with _compacting:
+        names = receipt_names(store)
+        if not names:
+            return 0
+        every = pa.concat_tables([read_table(store, name) for name in names])
+        lost = pc.is_in(every.column("path"), value_set=pa.array(without, pa.string()))
+        rows = _not_in_a_part(store, first_of_each(every.filter(pc.invert(lost))))
+        if rows.num_rows:
+            write_part(store, rows)
+        store.delete(names)
+        store.delete(waiting_tars(every))
+        return int(rows.num_rows)
+
+
+def _not_in_a_part(store: Store, rows: pa.Table) -> pa.Table:
     for name in part_names(store):  # one at a time: a collection's ids may be millions
-        in_part = pc.is_in(rows.column("image_id"), value_set=_ids_of_part(store, name))
+        in_part = pc.is_in(rows.column("image_id"), value_set=ids_of_part(store, name))
         if pc.any(in_part).as_py():
             rows = rows.filter(pc.invert(in_part))
-    if rows.num_rows:
-        write_part(store, rows)
-    store.delete(names)
-    return int(rows.num_rows)
+    return rows
 
 
-def _ids_of_part(store: Store, name: str) -> pa.Array:
+def ids_of_part(store: Store, name: str) -> pa.Array:
+    """Return the images of a part."""
     return read_table(store, name, ["image_id"]).column("image_id").combine_chunks()
 
 
-def compact(store: Store, receipts: Iterable[tuple[str, pa.Table]]) -> None:
+def compact(store: Store, receipts: Iterable[tuple[str, pa.Table]], check: Callable[[], None] = lambda: None) -> None:
     """Write the rows of finished batches as one part, then drop their receipts.
 
     Parameters
@@ -228,9 +279,14 @@ def compact(store: Store, receipts: Iterable[tuple[str, pa.Table]]) -> None:
         The collection.
     receipts : iterable of (str, pyarrow.Table)
         Batch ids and their rows.
+    check : callable
+        Raises when this process may not write any more.
     """
     done = list(receipts)
     if not done:
         return
-    write_part(store, first_of_each(pa.concat_tables([rows for _, rows in done])))
-    store.delete(layout.receipt(batch_id) for batch_id, _ in done)
+    with _compacting:
+        rows = pa.concat_tables([rows for _, rows in done])
+        write_part(store, first_of_each(rows), check=check)
+        store.delete(layout.receipt(batch_id) for batch_id, _ in done)
+        store.delete(waiting_tars(rows))

@@ -10,17 +10,18 @@ https://github.com/webdataset/webdataset: files of one sample are adjacent; its 
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterable
 from typing import IO
 
 from pressrun.export.destination import Destination
-from pressrun.export.pictures import Row, each_picture, picture_name
+from pressrun.export.pictures import each_picture, picture_name
 from pressrun.export.records import json_line
 from pressrun.export.selection import Selection
 from pressrun.export.shards import Limits, cut
+from pressrun.read_ahead import Row
 from pressrun.storage import Store
+from pressrun.tar_shards import add_member
 
 
 def write_webdataset(source: Store, selection: Selection, limits: Limits, destination: Destination) -> None:
@@ -49,12 +50,6 @@ def write_webdataset(source: Store, selection: Selection, limits: Limits, destin
 def _write_shard(file: IO[bytes], pictures: Iterable[tuple[Row, bytes]], destination: Destination) -> None:
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as shard:
         for row, data in pictures:
-            _add(shard, picture_name(row), data)
-            _add(shard, f"{row['image_id']}.json", json_line(row))
+            add_member(shard, picture_name(row), data)
+            add_member(shard, f"{row['image_id']}.json", json_line(row))
             destination.advance()
-
-
-def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # owner, group and time are 0
-    member.size, member.mode = len(data), 0o644
-    shard.addfile(member, io.BytesIO(data))

@@ -18,10 +18,11 @@ from pressrun import layout, manifest
 from pressrun.collection import Identity, join_collection
 from pressrun.index.generations import commit_index
 from pressrun.location import Location
-from pressrun.plan import name_images
+from pressrun.plan import batch_name, name_images
 from pressrun.processes import this_process
 from pressrun.request import REQUEST_SCHEMA
 from pressrun.storage import Store
+from pressrun.tar_shards import Sample, waiting_tars, write_samples
 
 REVISION = "c0ffee" * 5
 EMBEDDER = "decade" * 5
@@ -63,18 +64,34 @@ def png(shade: int) -> bytes:
     return buffer.getvalue()
 
 
+def put_tar(store: Store, requests: pa.Table, dimension: int = DIMENSION) -> pa.Table:
+    """Write the pictures of a batch into a tar and return their rows; nothing is committed yet."""
+    rows = rows_of(requests, dimension)
+    samples = [Sample(row, "png", png(number)) for number, row in enumerate(rows.to_pylist())]
+    name, buffer = layout.batch_tar(batch_name(requests, 2)), io.BytesIO()
+    paths = write_samples(buffer, name, samples)
+    store.write(name, buffer.getvalue())
+    at = rows.schema.get_field_index("path")
+    return rows.set_column(at, rows.schema.field(at), pa.array(paths))
+
+
 def put_images(store: Store, requests: pa.Table, dimension: int = DIMENSION, run_id: str = "run-1") -> pa.Table:
     """Write a picture for every request and return their rows; nothing is committed yet."""
+    for number, image_id in enumerate(ids(requests)):
+        store.write(layout.image(image_id), png(number))
+    return rows_of(requests, dimension, run_id)
+
+
+def rows_of(requests: pa.Table, dimension: int = DIMENSION, run_id: str = "run-1") -> pa.Table:
+    """Return the rows of pictures, each an object of its own."""
     rows = []
     for number, request in enumerate(requests.to_pylist()):
         data = png(number)
-        path = layout.image(request["image_id"])
-        store.write(path, data)
         vector = np.random.default_rng(number).normal(size=dimension)
         rows.append(
             request
             | {
-                "path": path,
+                "path": layout.image(request["image_id"]),
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "size_bytes": len(data),
                 "model_name": "small",
@@ -100,6 +117,18 @@ def make_collection(store: Store, count: int = 6, dimension: int = DIMENSION) ->
     if dimension:
         commit_index(store, dimension, EMBEDDER)
     return rows
+
+
+def make_tar_collection(store: Store, count: int = 6, dimension: int = DIMENSION) -> pa.Table:
+    """Write a sound collection in tars, index included, and return its rows."""
+    join_collection(store, Identity(EMBEDDER if dimension else "", dimension, layout="webdataset"))
+    rows = put_tar(store, stars(count), dimension)
+    manifest.write_part(store, rows.slice(0, count // 2))
+    manifest.write_part(store, rows.slice(count // 2))
+    store.delete(waiting_tars(rows))
+    if dimension:
+        commit_index(store, dimension, EMBEDDER)
+    return manifest.read_rows(store)
 
 
 def snapshot(store: Store) -> dict[str, bytes]:

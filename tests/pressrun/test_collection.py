@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 import traceback
 from collections.abc import Callable
@@ -146,6 +147,22 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_starte
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
     with pytest.raises(InvalidCollection, match=f"cannot be written to: {tmp_path} is read-only"):
         check_location(Store(Location(str(tmp_path / "new" / "out"))))
+
+
+def test_another_layout_is_refused_with_the_way_out(store: Store) -> None:
+    join_collection(store, IDENTITY)
+    with pytest.raises(
+        InvalidCollection, match=r"layout files, the job asks for webdataset; use the same .* \(--reuse-from"
+    ):
+        join_collection(store, replace(IDENTITY, layout="webdataset"))
+
+
+def test_a_collection_from_before_there_was_a_choice_has_files(store: Store) -> None:
+    join_collection(store, IDENTITY)
+    record = store.read_record(layout.COLLECTION)
+    del record["layout"]
+    store.write(layout.COLLECTION, json.dumps(record).encode())
+    assert join_collection(store, IDENTITY) == IDENTITY
 
 
 def test_pictures_of_another_format_are_refused(store: Store) -> None:
