@@ -90,6 +90,9 @@ class GenerateOptions:
         File format of the pictures; png and webp lose nothing, webp is written several times faster.
     image_level : int
         Compression of png (0 to 9), effort of webp (0 to 6), quality of jpeg (1 to 100); the best value when left out.
+    layout : str
+        How pictures stand in the collection: an object each (files), or in tars with request and prompt beside each
+        (webdataset). A collection has one.
     shard_images : int
         Pictures of one generate task, the unit of retry.
     engine : str
@@ -132,6 +135,7 @@ class GenerateOptions:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     image_format: Literal["png", "webp", "jpeg"] = "png"
     image_level: int | None = None
+    layout: Literal["files", "webdataset"] = "files"
     shard_images: int = 2000
     engine: str = "diffusers"
     dask: str | None = None

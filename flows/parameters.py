@@ -73,6 +73,13 @@ class ReuseAs(StrEnum):
     reference = "reference"
 
 
+class Layout(StrEnum):
+    """How pictures stand in a collection."""
+
+    files = "files"
+    webdataset = "webdataset"
+
+
 class PictureDefaults(BaseModel):
     """What a row of the prompt file that leaves a field out gets."""
 
@@ -198,6 +205,11 @@ class GenerateParameters(BaseModel):
         ge=0,
         le=100,
     )
+    layout: Layout = Field(
+        Layout.files,
+        description="How pictures stand in the collection: 'files' is an object each, 'webdataset' is tars of them "
+        "with request and prompt beside each, for training. A collection has one.",
+    )
     shard_images: int = Field(
         2000, ge=1, le=10_000, description="Pictures of one generate task, the unit of retry: 1 to 10000."
     )
@@ -228,6 +240,7 @@ class GenerateParameters(BaseModel):
             quality=(self.engine_options or DiffusersEngine()).quality(),
             picture_format=PictureFormat(self.image_format.value, self.image_level),
             adapters={name: self._adapter(place) for name, place in self.adapters.items()},
+            layout=self.layout.value,
             price_per_worker_hour=getattr(self.cluster, "price_per_worker_hour", None),
             deadline_s=None if self.deadline is None else read_duration(self.deadline),
             budget=self.budget,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pressrun.engine_options import EngineOptions, QualityBudget
+from pressrun.layout import LayoutName
 from pressrun.location import Location
 from pressrun.picture_file import PictureFormat
 from pressrun.request import RequestDefaults
@@ -86,6 +87,8 @@ class Job:
         LoRA adapters by name: a safetensors file each, or a folder that holds one.
     models : mapping of str to Location
         Models that rows may name, by name; the main model can be among them.
+    layout : str
+        Where they are written: an object each ("files"), or into tars ("webdataset").
     """
 
     prompts: PromptSource = field(repr=False)
@@ -109,6 +112,7 @@ class Job:
     picture_format: PictureFormat = field(default_factory=PictureFormat)
     adapters: Mapping[str, Location] = field(default_factory=dict)
     models: Mapping[str, Location] = field(default_factory=dict)
+    layout: LayoutName = "files"
 
     @property
     def has_terms(self) -> bool:

@@ -34,6 +34,7 @@ from pressrun.prompts.rules import ModelLimits
 from pressrun.reuse import take_over
 from pressrun.run_record import describe
 from pressrun.storage import Store
+from pressrun.tar_clearing import clear_tars
 from pressrun.writer_claim import WriterClaim
 
 
@@ -121,6 +122,7 @@ class Run:
         self.ledger = Ledger(total=plan.todo.num_rows)
         self.ledger.opened_at = draft.begun_at
         self._claim = claim
+        self._is_closed = False
 
     @property
     def model_names(self) -> str:
@@ -142,8 +144,8 @@ class Run:
         return not self._claim.is_lost
 
     def check_claim(self) -> None:
-        """Raise CollectionBusy when another run may have taken the collection over, because this one seemed dead."""
-        if not self.holds_claim:
+        """Raise CollectionBusy when another run may write to the collection: this one seemed dead, or was closed."""
+        if self._is_closed or not self.holds_claim:
             raise CollectionBusy(
                 f"Run {self.run_id} gave no sign of life for too long, so that another may have taken "
                 f"{self.store.location} over; what was finished is kept, run the job again when no other run is "
@@ -156,6 +158,7 @@ class Run:
             if self.holds_claim:  # else the temporary objects are another run's
                 self.store.sweep()
         finally:
+            self._is_closed = True
             self._claim.release()
 
     def __repr__(self) -> str:
@@ -245,6 +248,7 @@ def open_run(job: Job, run_id: str) -> Run:
         join_collection(store, _identity(draft.embedder_facts, job))
         store.sweep()
         manifest.compact_leftovers(store)
+        clear_tars(store)
         reused = take_over(store, draft.library.collections, draft.requests, run_id, job.reuse.how)
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
@@ -272,4 +276,4 @@ def _check_terms(job: Job) -> None:
 
 def _identity(embedder: EmbedderFacts | None, job: Job) -> Identity:
     revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
-    return Identity(revision, dimension, job.picture_format.ending, job.tenant)
+    return Identity(revision, dimension, job.picture_format.ending, job.tenant, job.layout)

@@ -36,6 +36,7 @@ def describe(run: Run) -> dict[str, object]:
         "dtype": job.dtype,
         "options": asdict(job.options),
         "picture_format": asdict(job.picture_format),
+        "layout": job.layout,
         "tenant": job.tenant,
         "reuse": _reuse(run),
         "deadline_s": job.deadline_s,

@@ -19,6 +19,7 @@ from pressrun.manifest import compact_leftovers
 from pressrun.plan import Shard, cut_model_shards
 from pressrun.progress import listening
 from pressrun.run import Run
+from pressrun.tar_clearing import clear_tars
 from tasks.cancellation_watch import watching_for_cancellation
 from tasks.progress_artifact import ProgressArtifact
 from tasks.retries import is_worth_retrying
@@ -59,6 +60,7 @@ def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) ->
         if shards:
             _generate_all(run, shards, speed, open_window(fleet, order, run.ledger.workers))
             compact_leftovers(run.store)  # of a shard's attempt that could not write its part
+            clear_tars(run.store)
     counts = run.ledger.counts
     log_line(f"{counts.done} images done, {counts.failed} failed, of {counts.total}")
     return counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pressrun.manifest import compact_leftovers
+from pressrun.manifest import compact_leftovers, is_compacting
 from pressrun.report.account import write_account
 from pressrun.run import Run
 from pressrun.summary import RunSummary, summarise
@@ -23,7 +23,7 @@ def tear_down(run: Run, fleet: Fleet) -> RunSummary:
             fleet.close()
         summary = summarise(run)
         run.note("summary.json", summary.record())
-        if run.holds_claim:
+        if run.holds_claim and not is_compacting():  # a shard that is still at it leaves what it cannot finish
             compact_leftovers(run.store)  # of batches that were finished while the run was already ending
         if run.holds_claim and not run.is_idle:  # a run with nothing to do leaves the last report standing
             show_account(write_account(run, summary), run.store)

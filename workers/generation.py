@@ -57,7 +57,7 @@ def generate(run: Run, shard: Shard, speed: Speed, window: Window, turns: Turns 
                 letters.extend(receipt.failures)
     finally:
         if run.holds_claim:  # else the receipts are for the run that took over to compact
-            manifest.compact(run.store, [receipt for receipt in receipts if receipt[1].num_rows])
+            manifest.compact(run.store, [receipt for receipt in receipts if receipt[1].num_rows], run.check_claim)
             failures.write_failures(run.store, f"{run.run_id}-{shard.number:05d}", requests, letters, run.run_id)
     run.ledger.close_shard(shard.number, requests.column("image_id").to_pylist())
     return sum(rows.num_rows for _, rows in receipts)

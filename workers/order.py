@@ -12,6 +12,7 @@ from pressrun.adapter_use import used_revisions
 from pressrun.batch import Batch
 from pressrun.engine_options import EngineOptions, drawing
 from pressrun.job import Dtype
+from pressrun.layout import LayoutName
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter, revisions_of
 from pressrun.models.diffusers_folder import ModelFacts
@@ -53,6 +54,8 @@ class PrintOrder:
         LoRA adapters that the run's requests use.
     others : mapping of str to PrintOrder
         The orders for a job's other models, by name, and alike in all but model, facts and options.
+    layout : str
+        Where they are written: an object each ("files"), or a tar a batch ("webdataset").
     """
 
     run_id: str
@@ -69,6 +72,7 @@ class PrintOrder:
     picture_format: PictureFormat = field(default_factory=PictureFormat)
     adapters: tuple[Adapter, ...] = ()
     others: Mapping[str, PrintOrder] = field(default_factory=dict)
+    layout: LayoutName = "files"
 
     @property
     def drawing(self) -> str:

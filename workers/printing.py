@@ -123,7 +123,9 @@ def _print(batch: Batch, order: PrintOrder) -> Receipt:
         raise failed.error from None
     # The device has been left: the next batch is rendered while this one is published.
     facts = order.facts
-    imprint = Imprint(facts.name, facts.revision, order.run_id, worker, camera.provenance, order.picture_format)
+    imprint = Imprint(
+        facts.name, facts.revision, order.run_id, worker, camera.provenance, order.picture_format, order.layout
+    )
     return _commit(store, missing, rescue, _Sitting(order, imprint, camera.render_s, committed))
 
 

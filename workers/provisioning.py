@@ -89,6 +89,7 @@ def _order(run: Run) -> PrintOrder:
         options=job.options,
         picture_format=job.picture_format,
         adapters=_used_adapters(run),
+        layout=job.layout,
     )
 
 

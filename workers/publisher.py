@@ -17,9 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pressrun import layout, manifest
+from pressrun.layout import LayoutName
 from pressrun.picture_file import PictureFormat, request_inside
+from pressrun.plan import batch_name
 from pressrun.request import REQUEST_SCHEMA
 from pressrun.storage import Store
+from pressrun.tar_shards import Sample
+from workers.batch_tar import place_tar
 from workers.engines.renderer import Pixels
 from workers.rescue import Rendered
 
@@ -41,6 +45,8 @@ class Imprint:
         Engine, versions, dtype, device, threads.
     picture_format : PictureFormat
         How pictures are written.
+    layout : str
+        Where: an object each ("files"), or a tar with all pictures of a piece ("webdataset").
     """
 
     model_name: str
@@ -49,6 +55,7 @@ class Imprint:
     worker: str
     provenance: Mapping[str, str | int]
     picture_format: PictureFormat = field(default_factory=PictureFormat)
+    layout: LayoutName = "files"
 
 
 def publish(store: Store, piece: Rendered, imprint: Imprint, seconds: float, embed: Embed | None) -> pa.Table:
@@ -72,28 +79,54 @@ def publish(store: Store, piece: Rendered, imprint: Imprint, seconds: float, emb
     pyarrow.Table
         Rows of `manifest_schema(D)`.
     """
-    requests = piece.requests.to_pylist()
-    paths = [layout.image(request["image_id"], imprint.picture_format.ending) for request in requests]
-
-    def write(pixels: Pixels, request: Mapping[str, object], path: str) -> _File:
-        return _File.of(_place(store, path, imprint.picture_format.encode(pixels, request, imprint.model_revision)))
-
+    begin = _begin_tar if imprint.layout == "webdataset" else _begin_files
     with ThreadPoolExecutor(_FILES_AT_ONCE) as writers:
-        written = [writers.submit(write, *picture) for picture in zip(piece.pixels, requests, paths, strict=True)]
+        finish = begin(store, piece, imprint, writers)
         vectors = embed(piece.pixels) if embed is not None else None  # beside encoding and uploads
-    return _rows(piece, [file.result() for file in written], paths, _Making(imprint, seconds, vectors))
+        files = finish()
+    return _rows(piece, files, _Making(imprint, seconds, vectors))
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     """What a row says of a file."""
 
+    path: str
     sha256: str
     size_bytes: int
 
     @classmethod
-    def of(cls, data: bytes) -> _File:
-        return cls(hashlib.sha256(data).hexdigest(), len(data))
+    def of(cls, path: str, data: bytes) -> _File:
+        return cls(path, hashlib.sha256(data).hexdigest(), len(data))
+
+
+_Finish = Callable[[], list[_File]]
+
+
+def _begin_files(store: Store, piece: Rendered, imprint: Imprint, writers: ThreadPoolExecutor) -> _Finish:
+    """Begin to write every picture as an object of its own."""
+
+    def write(pixels: Pixels, request: Mapping[str, object]) -> _File:
+        path = layout.image(str(request["image_id"]), imprint.picture_format.ending)
+        data = imprint.picture_format.encode(pixels, request, imprint.model_revision)
+        return _File.of(path, _place(store, path, data))
+
+    requests = piece.requests.to_pylist()
+    coming = [writers.submit(write, *picture) for picture in zip(piece.pixels, requests, strict=True)]
+    return lambda: [file.result() for file in coming]
+
+
+def _begin_tar(store: Store, piece: Rendered, imprint: Imprint, writers: ThreadPoolExecutor) -> _Finish:
+    """Begin to encode the pictures, which are then written as one tar, named by what is in it."""
+    form, told = imprint.picture_format, {"model_name": imprint.model_name, "model_revision": imprint.model_revision}
+
+    def encode(pixels: Pixels, row: Mapping[str, object]) -> Sample:
+        return Sample(row, form.ending, form.encode(pixels, row, imprint.model_revision))
+
+    rows = [request | told for request in piece.requests.to_pylist()]
+    coming = [writers.submit(encode, *picture) for picture in zip(piece.pixels, rows, strict=True)]
+    name = layout.batch_tar(batch_name(piece.requests, piece.batch_size))
+    return lambda: [_File.of(*placed) for placed in place_tar(store, name, [sample.result() for sample in coming])]
 
 
 def _place(store: Store, path: str, data: bytes) -> bytes:
@@ -119,11 +152,11 @@ class _Making:
     vectors: npt.NDArray[np.float32] | None
 
 
-def _rows(piece: Rendered, files: Sequence[_File], paths: Sequence[str], making: _Making) -> pa.Table:
+def _rows(piece: Rendered, files: Sequence[_File], making: _Making) -> pa.Table:
     count = len(files)
     imprint = making.imprint
     result: dict[str, object] = {
-        "path": paths,
+        "path": [file.path for file in files],
         "sha256": [file.sha256 for file in files],
         "size_bytes": [file.size_bytes for file in files],
         "model_name": [imprint.model_name] * count,

@@ -228,6 +228,7 @@ def _settings(run: Run) -> dict[str, str]:
         "batch size": job.batch_size or "measured",
         "engine options": job.options.label or "none",
         "image format": job.picture_format.name,
+        "layout": job.layout,
         "shard images": job.shard_images,
         "deadline": "none" if job.deadline_s is None else duration(job.deadline_s),
         "budget": "none" if job.budget is None else amount(job.budget),

@@ -22,7 +22,7 @@ from pressrun.run import Run, open_run
 from pressrun.summary import Outcome, RunSummary, summarise
 from pressrun.workload import Load, Workload
 from tests.pressrun.models.small_model import write_model
-from tests.pressrun.small_collection import ids, put_images
+from tests.pressrun.small_collection import ids, put_images, put_tar
 
 SCRIPT = "<script>alert('a star')</script>"
 SECRET = "hunter2"
@@ -103,6 +103,14 @@ def test_one_image_is_enough(run: Run) -> None:
     _, facts = account(run)
     assert (facts.images_made, len(facts.samples)) == (1, 1)
     assert run.store.exists(layout.CONTACT_SHEET)
+
+
+def test_pictures_in_tars_are_shown_too(run: Run) -> None:
+    rows = put_tar(run.store, run.plan.todo, dimension=0)
+    manifest.write_part(run.store, rows)
+    run.ledger.add(ids(rows), (), (1.0, 0.5))
+    _, facts = account(run)
+    assert [picture.image_id for picture in facts.samples] == ids(rows)
 
 
 def test_a_run_that_made_nothing_has_a_report_that_says_where_it_stopped(run: Run) -> None:

@@ -16,9 +16,10 @@ from pressrun.job import Job
 from pressrun.location import Location
 from pressrun.run import Run, draft_run, drafted, open_run
 from pressrun.storage import TEMPORARY, Store
+from pressrun.verification import verify
 from pressrun.writer_claim import WriterClaim
 from tests.pressrun.models.small_model import safetensors, write_model
-from tests.pressrun.small_collection import claim_of, ids, png, put_images, snapshot
+from tests.pressrun.small_collection import claim_of, ids, png, put_images, put_tar, snapshot
 from tests.s3_server import S3Server
 
 PROMPTS = ["a red star", "a blue ring", "a red star"]
@@ -147,6 +148,29 @@ def test_what_a_killed_run_left_is_cleared_up(job: Job, store: Store) -> None:
     assert manifest.receipt_names(store) == []
     assert len(manifest.part_names(store)) == 1
     assert not store.exists(layout.WRITER)
+
+
+def test_tars_that_a_killed_run_left_are_cleared_up_and_what_was_committed_is_kept(job: Job, store: Store) -> None:
+    job = replace(job, layout="webdataset")
+    requests = draft_run(job).plan().todo
+    join_collection(store, Identity("", 0, layout="webdataset"))
+    manifest.write_receipt(store, "finished", put_tar(store, requests.slice(0, 1), dimension=0))
+    store.write(layout.shard("ab" * 10, 0), b"of a part that was not written any more")
+    store.write(layout.WRITER, claim_of("killed"))
+    run = open_run(job, "next")
+    run.close()
+    assert ids(run.plan.todo) == ids(requests)[1:]
+    assert records(store, "next")["layout"] == "webdataset"
+    assert not verify(store).flaws
+    assert (store.names(layout.RECEIPTS), len(store.names(layout.SHARDS))) == ([], 1)
+
+
+def test_a_closed_run_tells_threads_that_are_still_at_work_to_stop(job: Job) -> None:
+    run = open_run(job, "run-1")
+    run.check_claim()
+    run.close()
+    with pytest.raises(CollectionBusy):
+        run.check_claim()
 
 
 def refused_prompts(job: Job) -> Job:

@@ -14,13 +14,17 @@ from PIL import Image
 from pressrun import layout, manifest
 from pressrun.location import Location
 from pressrun.picture_file import FormatName, PictureFormat
+from pressrun.picture_place import read_picture
+from pressrun.plan import batch_name
 from pressrun.storage import Store
+from pressrun.tar_shards import Sample, write_samples
 from tests.pressrun.small_collection import REVISION, held_ids, ids, make_requests, snapshot
 from workers.engines.renderer import Pixels
 from workers.publisher import Imprint, publish
 from workers.rescue import Rendered
 
 IMPRINT = Imprint("small", REVISION, "run-1", "worker-1", {"engine": "null", "threads": 2})
+IN_TARS = replace(IMPRINT, layout="webdataset")
 
 
 def pixels_of(count: int) -> Pixels:
@@ -72,6 +76,16 @@ def test_pictures_are_written_in_the_format_asked_for(store: Store, name: Format
     assert Image.open(io.BytesIO(store.read(row["path"]))).format == name.upper()
 
 
+def test_in_the_tar_layout_a_piece_is_one_object_and_its_rows_lead_to_each_picture(store: Store) -> None:
+    piece = piece_of("a", "b")
+    rows = publish(store, piece, IN_TARS, 0.25, None)
+    assert list(snapshot(store)) == [layout.batch_tar(batch_name(piece.requests, 4))]
+    for row, pixels in zip(rows.to_pylist(), piece.pixels, strict=True):
+        data = read_picture(store, row["path"])
+        assert (row["sha256"], row["size_bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+
+
 def test_nothing_is_committed_yet(store: Store) -> None:
     publish(store, piece_of("a"), IMPRINT, 0.1, None)
     assert held_ids(store) == []
@@ -99,14 +113,30 @@ def other_pixels(piece: Rendered) -> Rendered:
     return Rendered(piece.requests, 255 - piece.pixels, piece.batch_size)
 
 
-def test_a_late_double_of_a_batch_never_changes_a_picture_and_its_rows_name_what_stands_there(store: Store) -> None:
+@pytest.mark.parametrize("imprint", [IMPRINT, IN_TARS], ids=lambda imprint: imprint.layout)
+def test_a_late_double_of_a_batch_never_changes_a_picture_and_its_rows_name_what_stands_there(
+    store: Store, imprint: Imprint
+) -> None:
     piece = piece_of("a", "b")
-    publish(store, piece, IMPRINT, 0.1, None)
+    publish(store, piece, imprint, 0.1, None)
     before = snapshot(store)
-    rows = publish(store, other_pixels(piece), IMPRINT, 0.1, None)
+    rows = publish(store, other_pixels(piece), imprint, 0.1, None)
     assert snapshot(store) == before
     for row in rows.to_pylist():
-        assert row["sha256"] == hashlib.sha256(store.read(row["path"])).hexdigest()
+        assert row["sha256"] == hashlib.sha256(read_picture(store, row["path"])).hexdigest()
+
+
+def test_a_damaged_tar_in_the_place_of_a_batchs_is_replaced(store: Store) -> None:
+    piece = piece_of("a", "b")
+    publish(store, piece, IN_TARS, 0.1, None)
+    ((name, whole),) = snapshot(store).items()
+    wrong = request_of("another") | {"image_id": ids(piece.requests)[0], "model_name": "", "model_revision": ""}
+    others = io.BytesIO()
+    write_samples(others, name, [Sample(wrong, "png", PictureFormat().encode(pixels_of(1)[0], wrong, REVISION))])
+    for damaged in (b"", b"no tar", whole[:-9000], others.getvalue()):
+        store.write(name, damaged)
+        publish(store, piece, IN_TARS, 0.1, None)
+        assert store.read(name) == whole
 
 
 def test_a_damaged_object_in_the_place_of_a_picture_is_replaced(store: Store) -> None:

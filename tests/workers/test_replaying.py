@@ -116,6 +116,13 @@ def test_pictures_that_are_gone_or_not_the_rows_own_are_told_apart_from_differen
     }
 
 
+def test_pictures_in_tars_are_found_and_compared(fleet: LocalFleet, tmp_path: Path) -> None:
+    out = replays.draw(fleet, tmp_path / "out", runs.prompts(10), layout="webdataset")
+    assert not runs.flaws(out)
+    assert not list(out.glob("images/**/*"))
+    assert summary_of(replayed(fleet, out)).verdicts == {"equal": 20}
+
+
 def test_with_one_worker_that_one_draws_again(plain: Path) -> None:
     fleet = LocalFleet(1)
     try:
