@@ -18,12 +18,16 @@ import pyarrow.compute as pc
 
 from pressrun import layout, manifest
 from pressrun.collection import Identity, read_identity
+from pressrun.committed_picture import read_committed
 from pressrun.errors import InvalidCollection
 from pressrun.index.generations import commit_index, current_index, load_index
 from pressrun.index.vectors import Index
-from pressrun.picture_place import is_reference, read_picture
+from pressrun.picture_place import is_reference
 from pressrun.request import first_of_each
 from pressrun.storage import TEMPORARY, Store
+from pressrun.tar_clearing import clear_tars
+from pressrun.tar_path import TarPath, object_of
+from pressrun.tar_verification import CHECKED_IN_TARS, by_tar, check_tar, in_tars
 
 _READS_AT_ONCE = 16
 _ROWS_AT_ONCE = 1000
@@ -58,7 +62,7 @@ class Verification:
     images : int
         Distinct images with a row.
     objects : int
-        Objects under images/.
+        Objects that hold pictures: files under images/, tars under shards/ and beside receipts.
     references : int
         Images whose pictures are in other collections.
     size_bytes : int
@@ -99,9 +103,14 @@ def verify(store: Store) -> Verification:
     rows = _rows(store, found)
     found.images = rows.num_rows
     found.references = sum(map(is_reference, rows.column("path").to_pylist()))
-    for chunk in _chunks(rows.to_batches(max_chunksize=_ROWS_AT_ONCE)):
+    for chunk in _chunks(rows.filter(pc.invert(in_tars(rows))).to_batches(max_chunksize=_ROWS_AT_ONCE)):
         _check_objects(store, chunk, found)
-    _check_orphans(store, rows, found)
+    named = set(rows.column("path").to_pylist())
+    if identity.layout == "webdataset":
+        damaged = {flaw.name for flaw in found.flaws if flaw.kind == "damaged"}
+        for name in sorted({*manifest.part_names(store), *manifest.receipt_names(store)} - damaged):
+            named |= _check_tars(store, name, found)
+    _check_orphans(store, named, found)
     if identity.embedding_size:
         _check_index(store, rows, found)
     return found
@@ -122,13 +131,16 @@ def mend(store: Store, found: Verification) -> None:
         What `verify` found in it.
     """
     lost = {flaw.name for flaw in found.flaws if flaw.kind in ("missing", "changed")}
+    strangers = [TarPath.of(flaw.name) for flaw in found.flaws if flaw.kind == "orphan"]
+    spoilt = {place.tar for place in strangers if place is not None}
     store.delete([flaw.name for flaw in found.flaws if flaw.kind == "damaged"])
-    manifest.compact_leftovers(store)  # before the parts: a lost image's row may be in a receipt
-    if lost or "twice" in found.counts():
-        _rewrite_parts(store, lost)
-    named = set(manifest.read_rows(store, ["path"]).to_pydict().get("path", []))  # a run may have ended after the look
+    manifest.compact_leftovers(store, lost)  # before the parts: a lost image's row may be in a receipt
+    if lost or spoilt or "twice" in found.counts():
+        _rewrite_parts(store, lost, spoilt)
+    paths = manifest.read_rows(store, ["path"]).to_pydict().get("path", [])  # a run may have ended after the look
     unwanted = {flaw.name for flaw in found.flaws if flaw.kind in ("orphan", "changed") and not is_reference(flaw.name)}
-    store.delete(sorted(unwanted - named))
+    store.delete(sorted(unwanted - set(map(object_of, paths))))
+    clear_tars(store)
     store.sweep()
     _mend_index(store, read_identity(store))
 
@@ -179,7 +191,7 @@ def _check_object(store: Store, row: dict[str, Any]) -> tuple[int, Flaw | None]:
     """Return how many bytes were read, and what is wrong with them."""
     path, sha256, size_bytes = row["path"], row["sha256"], row["size_bytes"]
     try:
-        data = read_picture(store, path)
+        data = read_committed(store, row)
     except FileNotFoundError:
         where = " in the collection that it refers to" if is_reference(path) else ""
         return 0, Flaw("missing", path, f"the manifest has a row, there is no object{where}")
@@ -191,9 +203,19 @@ def _check_object(store: Store, row: dict[str, Any]) -> tuple[int, Flaw | None]:
     return len(data), None
 
 
-def _check_orphans(store: Store, rows: pa.Table, found: Verification) -> None:
-    named = set(rows.column("path").to_pylist())
-    for name, size_bytes in store.walk(layout.IMAGES):
+def _check_tars(store: Store, name: str, found: Verification) -> set[str]:
+    """Read the tars with the pictures of one file of the manifest, and return their names."""
+    tars = by_tar(manifest.read_table(store, name, list(CHECKED_IN_TARS)))
+    with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
+        for content in threads.map(lambda tar: check_tar(store, *tar), tars.items()):
+            found.size_bytes += content.size_bytes
+            found.flaws += [Flaw(*flaw) for flaw in content.flaws]
+    return set(tars)
+
+
+def _check_orphans(store: Store, named: set[str], found: Verification) -> None:
+    waiting = [entry for entry in store.walk(layout.RECEIPTS) if entry[0].endswith(".tar")]
+    for name, size_bytes in (*store.walk(layout.IMAGES), *store.walk(layout.SHARDS), *waiting):
         found.objects += 1
         if name not in named:
             found.flaws.append(Flaw("orphan", name, f"an object of {size_bytes} bytes that no row names"))
@@ -234,8 +256,11 @@ def _read_index(store: Store) -> Index | None:
         raise InvalidCollection(f"The index's records cannot be read: {error!r}; mending builds it anew.") from error
 
 
-def _rewrite_parts(store: Store, lost_paths: set[str]) -> None:
-    """Write every part that holds a lost or doubled row anew without it, the new part before the old one goes."""
+def _rewrite_parts(store: Store, lost_paths: set[str], spoilt: set[str]) -> None:
+    """Write every part that holds a lost or doubled row anew without it, the new part before the old one goes.
+
+    So are parts with spoilt tars, which are then written anew.
+    """
     seen: set[str] = set()
     good, stale = set(), set()
     for name in manifest.part_names(store):
@@ -247,12 +272,13 @@ def _rewrite_parts(store: Store, lost_paths: set[str]) -> None:
             if one not in seen and path not in lost_paths
         ]
         seen.update(ids)
-        if len(kept) == rows.num_rows:
+        is_spoilt = not spoilt.isdisjoint(map(object_of, paths))
+        if len(kept) == rows.num_rows and not is_spoilt:
             good.add(name)
             continue
         stale.add(name)
-        if kept:
-            good.add(manifest.write_part(store, rows.take(kept)))  # can be the name of a part that comes later
+        if kept:  # the new name can be that of a part that comes later
+            good.add(manifest.write_part(store, rows.take(kept), repack=is_spoilt))
     store.delete(sorted(stale - good))
 
 
