@@ -1,7 +1,8 @@
 """Pictures taken over from other collections that hold exactly what is asked for.
 
 Knows nothing of rendering, nor of which collections may be asked (`pressrun.library`). A picture's hash is checked, and
-it is committed as if it had been rendered here: copied, or by reference, its row then telling where it is.
+it is committed as if it had been rendered here: copied, into this collection's layout whatever the other one's is, or
+by reference, its row then telling where it is.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import pyarrow as pa
 
 from pressrun import layout, manifest
 from pressrun.bucket_order import rows_at
+from pressrun.collection import read_identity
+from pressrun.committed_picture import read_committed
 from pressrun.errors import InvalidCollection
 from pressrun.image_ids import IdLookup, are_image_ids, first_not_held, ids_of
 from pressrun.job import HowReused
 from pressrun.location import Location
-from pressrun.picture_place import address, read_picture
+from pressrun.picture_place import address
 from pressrun.request import REQUEST_SCHEMA, first_of_each
 from pressrun.storage import Store
 
@@ -78,14 +81,15 @@ def take_over(
     if not (sources := [Store(place) for place in collections]):
         return 0
     wanted, taken = _Wanted(store, requests), 0
+    packs = how == "copy" and read_identity(store).layout == "webdataset"
     for source in sources:
         if wanted.is_empty:
             break
         for theirs in _rows_of(source, wanted):
-            ours = _brought(store, source, theirs, how)
+            ours = _sound(source, theirs) if packs else _brought(store, source, theirs, how)
             if ours.num_rows:
-                manifest.write_part(store, _as_asked(ours, wanted.settle(ours), run_id))
-                taken += ours.num_rows
+                rows = _as_asked(ours, wanted.settle(ours), run_id)
+                taken += _packed(store, source, rows) if packs else _written(store, rows)
     return taken
 
 
@@ -117,9 +121,36 @@ def _brought(store: Store, source: Store, rows: pa.Table, how: HowReused) -> pa.
     return moved.filter(paths.is_valid()).cast(rows.schema)
 
 
+def _sound(source: Store, rows: pa.Table) -> pa.Table:
+    """Return the rows whose pictures are sound, with the paths that they have there."""
+
+    def is_sound(row: dict[str, Any]) -> bool:
+        return _sound_picture(source, row) is not None
+
+    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
+        sound = list(threads.map(is_sound, rows.select(["image_id", "path", "sha256"]).to_pylist()))
+    return rows.filter(pa.array(sound, pa.bool_()))
+
+
+def _written(store: Store, rows: pa.Table) -> int:
+    """Commit rows and return how many there were."""
+    manifest.write_part(store, rows)
+    return int(rows.num_rows)
+
+
+def _packed(store: Store, source: Store, rows: pa.Table) -> int:
+    """Copy pictures into tars, commit their rows, and return how many there were."""
+    try:
+        manifest.write_part(store, rows, source=source)
+    except InvalidCollection as error:  # its own run moves pictures meanwhile
+        logger.warning("%d pictures are rendered, not taken over: %s", rows.num_rows, error)
+        return 0
+    return int(rows.num_rows)
+
+
 def _sound_picture(source: Store, row: dict[str, Any]) -> bytes | None:
     try:
-        data = read_picture(source, row["path"])
+        data = read_committed(source, row)
     except (FileNotFoundError, InvalidCollection):
         data = b""
     if hashlib.sha256(data).hexdigest() == row["sha256"]:

@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 
 from pressrun import layout, manifest
+from pressrun.committed_picture import read_committed
 from pressrun.errors import InvalidCollection
 from pressrun.failures import read_failures
 from pressrun.model_parts import parts_of
-from pressrun.picture_place import read_picture
 from pressrun.quote import Quote
 from pressrun.quote_wording import headline
 from pressrun.report.contact_sheet import MOST_TILES, Tile, choose_evenly, draw_contact_sheet
@@ -197,14 +197,14 @@ def _sample_rows(store: Store) -> list[dict[str, Any]]:
 def _with_files(store: Store, rows: Sequence[dict[str, Any]]) -> list[_Sample]:
     """Return the rows with their files, but for those that are gone or damaged: they must not cost the report."""
     with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
-        files = threads.map(lambda row: _read_picture(store, row["path"]), rows)
+        files = threads.map(lambda row: _read_picture(store, row), rows)
         return [(row, data) for row, data in zip(rows, files, strict=True) if data is not None]
 
 
-def _read_picture(store: Store, path: str) -> bytes | None:
+def _read_picture(store: Store, row: Mapping[str, Any]) -> bytes | None:
     try:
-        data = read_picture(store, path)
-        open_picture(data, path)
+        data = read_committed(store, row)
+        open_picture(data, row["path"])
     except (FileNotFoundError, InvalidCollection) as error:
         logger.warning("left out of the report: %s", error)
         return None

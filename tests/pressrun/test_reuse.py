@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,11 +10,23 @@ import pytest
 
 from pressrun import manifest
 from pressrun.collection import Identity, join_collection
+from pressrun.layout import LayoutName
 from pressrun.location import Location
+from pressrun.picture_place import read_picture
 from pressrun.reuse import take_over
 from pressrun.storage import Store
 from pressrun.verification import mend, verify
-from tests.pressrun.small_collection import DIMENSION, EMBEDDER, ids, make_collection, snapshot, stars
+from tests.pressrun.small_collection import (
+    DIMENSION,
+    EMBEDDER,
+    ids,
+    make_collection,
+    make_tar_collection,
+    png,
+    put_tar,
+    snapshot,
+    stars,
+)
 
 IDENTITY = Identity(EMBEDDER, DIMENSION)
 
@@ -22,6 +35,13 @@ IDENTITY = Identity(EMBEDDER, DIMENSION)
 def library(tmp_path: Path) -> Store:
     store = Store(Location(str(tmp_path / "library")))
     make_collection(store, 6)
+    return store
+
+
+@pytest.fixture
+def tar_library(tmp_path: Path) -> Store:
+    store = Store(Location(str(tmp_path / "tar-library")))
+    make_tar_collection(store, 6)
     return store
 
 
@@ -57,6 +77,39 @@ def test_rows_say_what_this_job_asked(store: Store, library: Store) -> None:
         row["image_id"]: (row["row"], row["user_id"], row["prompt"]) for row in manifest.read_rows(store).to_pylist()
     }
     assert found == {ids(wanted)[0]: (71, "mine", "star 0"), ids(wanted)[1]: (72, "yours", "star 1")}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("webdataset", "files"), ("files", "webdataset"), ("webdataset",) * 2])
+def test_pictures_come_over_from_any_layout_into_any(
+    theirs: str, ours: LayoutName, library: Store, tar_library: Store, tmp_path: Path
+) -> None:
+    source = tar_library if theirs == "webdataset" else library
+    store = Store(Location(str(tmp_path / "new")))
+    join_collection(store, replace(IDENTITY, layout=ours))
+    assert take_over(store, [source.location], stars(4), "run-2") == 4
+    assert not flaws(store)
+    rows = manifest.read_rows(store).to_pylist()
+    assert {read_picture(store, row["path"]) for row in rows} == {png(number) for number in range(4)}
+    assert {row["path"].partition("/")[0] for row in rows} == {"images" if ours == "files" else "shards"}
+
+
+def test_a_picture_lost_from_a_library_of_tars_is_left_to_be_drawn(store: Store, tar_library: Store) -> None:
+    (_, shard) = tar_library.names("shards")
+    tar_library.write(shard, tar_library.read(shard)[:2000])  # one picture whole
+    assert take_over(store, [tar_library.location], stars(6), "run-2") == 4
+    assert not flaws(store)
+
+
+def test_a_reference_leads_into_a_tar_and_after_it_when_its_collection_moves_it(
+    store: Store, tar_library: Store
+) -> None:
+    rows = put_tar(tar_library, stars(2, first=100))
+    manifest.write_receipt(tar_library, "batch", rows)
+    wanted = pa.concat_tables([stars(6), stars(2, first=100)])
+    assert take_over(store, [tar_library.location], wanted, "run-2", "reference") == 8
+    assert not flaws(store)
+    manifest.compact(tar_library, [("batch", rows)])
+    assert not flaws(store)
 
 
 def test_doing_it_again_takes_nothing_twice(store: Store, library: Store) -> None:
