@@ -79,10 +79,19 @@ def busy(spans: list[Span]) -> Busy:
     ends = [max(s.end_s for s in of) for of in by_worker.values()]
     return Busy(
         len(by_worker),
-        sum(s.end_s - s.start_s for s in spans) / window_s,
+        sum(map(_covered_s, by_worker.values())) / window_s,
         sum(s.denoising_s for s in spans) / window_s,
         max(ends) - min(ends),
     )
+
+
+def _covered_s(spans: list[Span]) -> float:
+    """Return the seconds in which at least one rendering was under way; one can be decoded beside the next."""
+    covered_s, until_s = 0.0, float("-inf")
+    for span in sorted(spans, key=lambda span: span.start_s):
+        covered_s += max(0.0, span.end_s - max(span.start_s, until_s))
+        until_s = max(until_s, span.end_s)
+    return covered_s
 
 
 def notes_folder(collection: Path) -> Path:

@@ -23,3 +23,8 @@ def test_each_worker_counts_from_its_own_first_rendering_and_the_tail_is_told():
     found = busy([Span(1, 0.0, 4.0, 4, 4.0), Span(2, 2.0, 5.0, 4, 3.0)])
     assert (found.workers, found.rendering_share) == (2, 1.0)
     assert found.tail_s == pytest.approx(1.0)
+
+
+def test_what_is_decoded_beside_the_next_rendering_counts_once():
+    found = busy([Span(1, 0.0, 3.0, 4, 2.0), Span(1, 2.0, 4.0, 4, 2.0)])
+    assert (found.rendering_share, found.denoising_share) == (1.0, 1.0)
