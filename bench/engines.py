@@ -17,7 +17,7 @@ import numpy as np
 from bench.photos import Pixels, draw_photo
 from bench.timeline import Span, note_span
 from pressrun.batch import Batch
-from workers.engines.renderer import Renderer
+from workers.engines.renderer import ReadsAhead, Renderer
 from workers.order import PrintOrder
 
 IMAGE_S = 0.025
@@ -116,6 +116,11 @@ class TimedRenderer:
         if batch.batch_id not in ("trial", "sample"):
             note_span(self._collection, span)
         return pixels
+
+    def read_ahead(self, batch: Batch) -> None:
+        """Have the renderer prepare a batch, if it can."""
+        if isinstance(self._renderer, ReadsAhead):
+            self._renderer.read_ahead(batch)
 
     def provenance(self) -> dict[str, str | int]:
         """Return the renderer's own."""

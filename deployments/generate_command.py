@@ -14,12 +14,12 @@ from deployments.console import ExitCode, err, out
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
+from pressrun.draft import draft_run, drafted
 from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.errors import InvalidJob
 from pressrun.job_models import split_models
 from pressrun.layout import CONTACT_SHEET, REPORT
 from pressrun.progress import listening
-from pressrun.run import draft_run, drafted
 from pressrun.summary import Outcome, RunSummary
 
 if TYPE_CHECKING:  # Prefect reads its settings when it is imported, so that waits until they are set

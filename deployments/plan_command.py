@@ -14,6 +14,7 @@ from deployments.console import ExitCode, err, out, show_error
 from deployments.generate_command import GenerateOptions, Json, parameters_of
 from deployments.prefect_environment import prepare_prefect
 from pressrun.batch_sizes import BatchSizes, Bucket, Shape
+from pressrun.draft import Draft, draft_run, picture_revision
 from pressrun.engine_options import drawing
 from pressrun.errors import QuoteRefused
 from pressrun.job import Job
@@ -23,7 +24,6 @@ from pressrun.plan import Plan, count_batches, shapes
 from pressrun.profile import Profile, profile_stores, recall_profiles
 from pressrun.quote import Crew, Quote, Terms, make_quote
 from pressrun.quote_wording import refusal, rows
-from pressrun.run import Draft, draft_run, picture_revision
 from pressrun.workload import Workload, all_together, workload
 
 

@@ -24,7 +24,7 @@ from pressrun.storage import Store
 
 LADDER = (1, 4, 16, 32)  # what lies between is close to what its neighbours say, so that few need to be timed
 # What a smaller batch may cost: it needs less memory, and the tail of a run is shorter.
-_WORTH_A_SMALLER_BATCH = 1.03
+_WORTH_A_SMALLER_BATCH = 1.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def timing_at(timings: Sequence[Timing], batch_size: float) -> Timing:
 
 
 def choose_batch_size(timings: Sequence[Timing], images: int, workers: int) -> int:
-    """Return the batch size at the knee: the smallest within 3% of the one that is done first.
+    """Return the batch size at the knee: the smallest within 2% of the one that is done first.
 
     Batches are computed whole and workers wait for the last of them, so few images want smaller batches than many, and
     sizes that divide them evenly.

@@ -1,97 +1,26 @@
 """A run: a job checked, planned, and holding the claim on its collection.
 
-Knows nothing of clusters. Opening refuses everything that can be refused before a GPU is touched.
+Knows nothing of clusters, nor of how jobs are checked (`pressrun.draft`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-
-import pyarrow as pa
+from dataclasses import asdict
 
 from pressrun import layout, manifest
-from pressrun.collection import Identity, check_fits, check_location, join_collection
-from pressrun.engine_name import check_engine
-from pressrun.errors import CollectionBusy, InvalidJob
+from pressrun.collection import join_collection
+from pressrun.draft import Draft, draft_of
+from pressrun.errors import CollectionBusy
 from pressrun.job import Job
-from pressrun.job_models import JobModel, read_models
+from pressrun.job_models import JobModel
 from pressrun.ledger import Ledger
-from pressrun.library import Library, find_library
-from pressrun.models.adapter_file import Adapter, revisions_of
-from pressrun.models.adapter_fit import read_adapters
-from pressrun.models.diffusers_folder import ModelFacts
-from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
-from pressrun.plan import Plan, plan_requests
-from pressrun.prompts.file import read_requests
-from pressrun.prompts.models import RowModels
-from pressrun.prompts.rules import ModelLimits
+from pressrun.location import Location
+from pressrun.plan import Plan
 from pressrun.reuse import take_over
-from pressrun.run_record import describe
 from pressrun.storage import Store
 from pressrun.tar_clearing import clear_tars
 from pressrun.writer_claim import WriterClaim
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A job that was checked, with nothing claimed or written.
-
-    Parameters
-    ----------
-    job : Job
-        What was asked.
-    facts : ModelFacts
-        The main model.
-    embedder_facts : EmbedderFacts or None
-        The embedder.
-    requests : pyarrow.Table
-        Every request, with its image id.
-    begun_at : float
-        Monotonic seconds when checking began.
-    adapters : mapping of str to tuple of Adapter
-        For each model by name the adapters that fit it, whether a request uses them or not.
-    library : Library
-        The collections to take pictures over from.
-    models : mapping of str to JobModel
-        Every model by name, the main one first.
-    """
-
-    job: Job
-    facts: ModelFacts
-    embedder_facts: EmbedderFacts | None
-    requests: pa.Table
-    begun_at: float
-    adapters: Mapping[str, tuple[Adapter, ...]] = field(default_factory=dict)
-    library: Library = field(default_factory=Library)
-    models: Mapping[str, JobModel] = field(default_factory=dict)
-
-    def plan(self) -> Plan:
-        """Return what the collection does not hold yet."""
-        return plan_requests(self.requests, manifest.held_images(Store(self.job.collection)))
-
-    def foresee(self) -> Plan:
-        """Return what will be left to render after pictures are taken over, if those are all sound."""
-        places = [self.job.collection, *self.library.collections]
-        return plan_requests(self.requests, manifest.held_images(*map(Store, places)))
-
-
-_drafted: ContextVar[Draft | None] = ContextVar("drafted", default=None)
-
-
-@contextmanager
-def drafted(draft: Draft) -> Iterator[None]:
-    """Have a run of the draft's job that is opened inside the block take this draft: prompts are not read again."""
-    token = _drafted.set(draft)
-    try:
-        yield
-    finally:
-        _drafted.reset(token)
 
 
 class Run:
@@ -166,86 +95,25 @@ class Run:
         return f"Run({self.run_id!r}, {self.plan.todo.num_rows} images to do)"
 
 
-def draft_run(job: Job) -> Draft:
-    """Check a job, changing nothing.
-
-    Raises
-    ------
-    InvalidJob
-        When there is no such engine, a budget and no price, a name that means two models, or a collection named for
-        reuse that does not fit.
-    InvalidModel
-        When the model or the embedder cannot be used.
-    InvalidPrompts
-        With every bad row.
-    InvalidCollection
-        When the collection's location holds something else, cannot be written to, or was embedded by another model.
-    """
-    begun_at = time.monotonic()
-    check_engine(job.engine)
-    _check_terms(job)
-    check_location(Store(job.collection))
-    models = read_models(job)
-    embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
-    adapters = read_adapters(job.adapters, {name: (model.location, model.facts) for name, model in models.items()})
-    identity = _identity(embedder_facts, job)
-    check_fits(Store(job.collection), identity)
-    library = find_library(job.reuse, identity, job.collection)
-    requests = read_requests(job.prompts, job.defaults, _row_models(models, adapters, job.engine))
-    main = next(iter(models.values())).facts
-    return Draft(job, main, embedder_facts, requests, begun_at, adapters, library, models)
-
-
-def _row_models(models: Mapping[str, JobModel], adapters: Mapping[str, tuple[Adapter, ...]], engine: str) -> RowModels:
-    limits = {
-        name: ModelLimits(
-            width_px=model.facts.width_px,
-            height_px=model.facts.height_px,
-            size_multiple_px=model.facts.size_multiple_px,
-            flow_matching=model.facts.flow_matching,
-            adapters=tuple(adapter.name for adapter in adapters[name]),
-        )
-        for name, model in models.items()
-    }
-    return RowModels(
-        limits,
-        {name: picture_revision(model.facts, engine) for name, model in models.items()},
-        {name: revisions_of(fitting) for name, fitting in adapters.items()},
-    )
-
-
-def picture_revision(facts: ModelFacts, engine: str) -> str:
-    """Return what stands for the weights in picture ids and measurements.
-
-    Another engine draws other pictures from the same weights, and at another speed. The number format is left out on
-    purpose: it moves the lowest bits only, and the rows record it.
-    """
-    if engine == "diffusers":
-        return facts.revision
-    return hashlib.blake2b(f"{engine}\0{facts.revision}".encode(), digest_size=16).hexdigest()
-
-
 def open_run(job: Job, run_id: str) -> Run:
     """Check and plan a job, claim its collection, and clear up what a killed run left there.
 
-    Inside `drafted`, the same job's draft is taken as it is; what the collection holds is looked up under the claim
-    either way.
+    Inside `pressrun.draft.drafted`, the same job's draft is taken as it is; what the collection holds is looked up
+    under the claim either way.
 
     Raises
     ------
     CollectionBusy
         When another run writes to the collection.
     PressrunError
-        Whatever `draft_run` and `join_collection` refuse.
+        Whatever `pressrun.draft.draft_run` and `join_collection` refuse.
     """
-    draft = _drafted.get()
-    if draft is None or draft.job != job:
-        draft = draft_run(job)
+    draft = draft_of(job)
     store = Store(job.collection)
     claim = WriterClaim(store, run_id)
     claim.acquire()
     try:
-        join_collection(store, _identity(draft.embedder_facts, job))
+        join_collection(store, draft.identity)
         store.sweep()
         manifest.compact_leftovers(store)
         clear_tars(store)
@@ -253,27 +121,57 @@ def open_run(job: Job, run_id: str) -> Run:
         run = Run(run_id, draft, draft.plan(), claim)
         run.ledger.reused = reused
         manifest.write_large(run.store, layout.run(run_id, "plan.parquet"), draft.requests)
-        run.note("job.json", describe(run))
+        run.note("job.json", _describe(run))
     except BaseException:
         claim.release()
         raise
     return run
 
 
-def _check_terms(job: Job) -> None:
-    if job.budget is not None and job.price_per_worker_hour is None:
-        raise InvalidJob(
-            f"A budget of {job.budget:g} says nothing without a price; give the price of a worker-hour as well, in the "
-            "cluster block or with --price."
-        )
-    unsteady = [name for name in ("compile", "quantization") if name in job.options.chosen]
-    if job.adapters and unsteady:
-        raise InvalidJob(
-            f"Adapters do not go with the engine option {unsteady[0]}: switching between them would have pictures "
-            "depend on what was drawn before; leave one of the two out."
-        )
+def _describe(run: Run) -> dict[str, object]:
+    """Return what `job.json` says: what was asked for, with what, and what of it is left to do."""
+    job = run.job
+    return {
+        "run_id": run.run_id,
+        "prompts": str(job.prompts) if isinstance(job.prompts, Location) else f"a list of {len(job.prompts)}",
+        "model": _describe_model(next(iter(run.models.values()))),
+        "models": [_describe_model(model) for model in run.models.values()],
+        "adapters": {
+            adapter.name: {"location": str(adapter.location), "revision": adapter.revision}
+            for fitting in run.adapters.values()
+            for adapter in fitting
+        },
+        "embedder": str(job.embedder) if job.embedder else None,
+        "collection": str(job.collection),
+        "defaults": asdict(job.defaults),
+        "batch_size": job.batch_size,
+        "engine": job.engine,
+        "dtype": job.dtype,
+        "options": asdict(job.options),
+        "picture_format": asdict(job.picture_format),
+        "layout": job.layout,
+        "tenant": job.tenant,
+        "reuse": _reuse(run),
+        "deadline_s": job.deadline_s,
+        "budget": job.budget,
+        "price_per_worker_hour": job.price_per_worker_hour,
+        "requested": run.plan.requests.num_rows,
+        "duplicates": run.plan.duplicates,
+        "held": run.plan.held,
+        "reused": run.ledger.reused,
+        "todo": run.plan.todo.num_rows,
+    }
 
 
-def _identity(embedder: EmbedderFacts | None, job: Job) -> Identity:
-    revision, dimension = (embedder.revision, embedder.dimension) if embedder else ("", 0)
-    return Identity(revision, dimension, job.picture_format.ending, job.tenant, job.layout)
+def _reuse(run: Run) -> dict[str, object]:
+    reuse = run.job.reuse
+    return {
+        "from": [str(place) for place in run.library.collections],
+        "passed_over": {reason: list(places) for reason, places in run.library.passed_over.items()},
+        "how": reuse.how,
+        "across_tenants": reuse.across_tenants,
+    }
+
+
+def _describe_model(model: JobModel) -> dict[str, str]:
+    return {"location": str(model.location), "name": model.facts.name, "revision": model.facts.revision}

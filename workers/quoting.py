@@ -5,10 +5,11 @@ Knows nothing of the arithmetic, nor of who reads the quote.
 
 from __future__ import annotations
 
+from pressrun.draft import picture_revision
 from pressrun.errors import QuoteRefused
 from pressrun.model_parts import parts_of
 from pressrun.quote import Crew, Quote, Terms, make_quote
-from pressrun.run import Run, picture_revision
+from pressrun.run import Run
 from pressrun.workload import Workload, all_together, workload
 from workers.fleet import Fleet
 from workers.speed import Speed

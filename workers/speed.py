@@ -15,6 +15,7 @@ from distributed import Client
 
 from pressrun.batch import Batch
 from pressrun.batch_sizes import BatchSizes, Shape
+from pressrun.draft import picture_revision
 from pressrun.errors import PressrunError, StageFailed
 from pressrun.plan import shapes
 from pressrun.profile import (
@@ -26,7 +27,7 @@ from pressrun.profile import (
     recall_profile,
     remember_profile,
 )
-from pressrun.run import Run, picture_revision
+from pressrun.run import Run
 from pressrun.storage import Store
 from workers.fleet import Fleet
 from workers.newcomers import Newcomers, addresses, warm_all

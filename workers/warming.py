@@ -28,7 +28,7 @@ _TRIAL_PROMPT = "a picture"
 _MOST_REPEATS = 3
 _REPEATING_S = 0.3
 MEASURING_SHARE = 0.05  # of the drawing that it is for
-LEAST_MEASURING_S = 3.0
+LEAST_MEASURING_S = 5.0
 _LONGEST_TRIAL_S = 20.0  # a size that takes longer ends the ladder: its larger neighbours would take minutes
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flows.generate_images import generate_images
-from pressrun import run as module
+from pressrun import draft as drafts
+from pressrun.run import open_run
 from tasks.warm_model import warm_model
 from tests import runs
 
@@ -116,8 +117,8 @@ def test_a_mistake_is_refused_with_its_reason_and_leaves_everything_as_it_was(
 def test_generate_tells_what_it_made_and_where_then_what_it_held(
     said: Any, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, readings = module.read_requests, list[object]()
-    monkeypatch.setattr(module, "read_requests", lambda *given: readings.append(given[0]) or read(*given))
+    read, readings = drafts.read_requests, list[object]()
+    monkeypatch.setattr(drafts, "read_requests", lambda *given: readings.append(given[0]) or read(*given))
     file = runs.prompt_file(tmp_path, ["a red star", "[red]odd[/blue] :star: \\[", "a red star"])
     out = tmp_path / "out[/x]"
     code, told, stages = said("generate", file, *runs.quick_options(out))
@@ -231,7 +232,7 @@ def test_search_shows_prompts_as_they_were_written(said: Any, made: Path) -> Non
 def test_search_tells_where_pictures_of_another_collection_are(said: Any, made: Path, tmp_path: Path) -> None:
     referring = tmp_path / "referring"
     reuse = {"embedder": "carried", "reuse_from": [str(made)], "reuse_as": "reference"}
-    module.open_run(runs.job(referring, PROMPTS, **reuse).job(), "run-2").close()
+    open_run(runs.job(referring, PROMPTS, **reuse).job(), "run-2").close()
     assert said("verify", referring, "--repair")[0] == 0  # makes the index, which is the last stage of a run
     _, told, _ = said("search", referring, "a star")
     paths = [Path(line.split("\t")[1]) for line in told.splitlines()]

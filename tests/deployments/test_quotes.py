@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from pressrun.draft import picture_revision
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import read_model
 from pressrun.profile import Profile, Timing, remember_profile
-from pressrun.run import picture_revision
 from pressrun.storage import Store
 from tests import runs
 

@@ -9,9 +9,9 @@ import pytest
 
 from flows.generate_images import generate_images
 from pressrun import layout
+from pressrun.draft import draft_run
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import read_model
-from pressrun.run import draft_run
 from pressrun.storage import Store
 from pressrun.summary import Outcome
 from tests import runs

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from pressrun import layout
+from pressrun.draft import draft_run
 from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidJob, InvalidModel, InvalidPrompts
 from pressrun.job import Job
 from pressrun.location import Location
 from pressrun.request import RequestDefaults
-from pressrun.run import draft_run, open_run
+from pressrun.run import open_run
 from tests import runs
 from tests.adapters import write_adapter
 

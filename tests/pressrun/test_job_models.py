@@ -10,13 +10,14 @@ import pytest
 
 from pressrun import layout
 from pressrun.batch_sizes import BatchSizes
+from pressrun.draft import draft_run
 from pressrun.errors import InvalidJob, InvalidModel
 from pressrun.job import Job
 from pressrun.job_models import read_models, split_models
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.plan import cut_model_shards, model_slices
-from pressrun.run import Run, draft_run, open_run
+from pressrun.run import Run, open_run
 from tests.pressrun.models.small_model import UNET, write_model
 
 ROWS = [{"prompt": f"picture {number}", "model": ("ink", "photo", None)[number % 3]} for number in range(12)]

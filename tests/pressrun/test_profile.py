@@ -50,8 +50,8 @@ MANY = 1_000_000
     [
         ((1.0,), 1),
         ((1.0, 0.5, 0.25, 0.125, 0.06, 0.03), 32),
-        ((1.0, 0.6, 0.59, 0.58), 3),  # between two that were timed
-        ((1.0, 0.6, 0.59, 0.5899), 2),
+        ((1.0, 0.6, 0.59, 0.58), 4),
+        ((1.0, 0.6, 0.598, 0.597), 2),
         ((1.0, 1.1, 1.2), 1),
         ((1.0, 0.96, 0.5), 4),  # a step that did not pay by itself is no end
         ((1.0, 1.0, 1.0), 1),
@@ -63,7 +63,7 @@ def test_of_many_images_the_batch_size_is_the_smallest_as_good_as_the_fastest(
     assert choose_batch_size(timings_of(*seconds), MANY, 1) == chosen
 
 
-@pytest.mark.parametrize(("images", "workers", "chosen"), [(5, 1, 5), (64, 2, 8), (40, 2, 5), (40, 1, 5), (7, 1, 7)])
+@pytest.mark.parametrize(("images", "workers", "chosen"), [(5, 1, 5), (64, 2, 16), (40, 2, 10), (40, 1, 8), (7, 1, 7)])
 def test_few_images_get_batches_that_come_out_even(images: int, workers: int, chosen: int) -> None:
     timings = timings_of(1.0, 0.95, 0.91, 0.89, 0.88, 0.87)
     assert choose_batch_size(timings, images, workers) == chosen
@@ -77,7 +77,7 @@ def test_no_size_is_done_much_sooner_than_the_chosen_one(seconds: list[float], i
 
     timings = timings_of(*seconds)
     size = choose_batch_size(timings, images, workers)
-    assert all(wall_s(size) <= 1.031 * wall_s(other) for other in range(1, timings[-1].batch_size + 1))
+    assert all(wall_s(size) <= 1.021 * wall_s(other) for other in range(1, timings[-1].batch_size + 1))
 
 
 def test_speed_goes_with_the_number_of_steps() -> None:

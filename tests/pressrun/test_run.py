@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from pressrun import draft as drafts
 from pressrun import layout, manifest
-from pressrun import run as runs
 from pressrun.collection import Identity, join_collection, read_identity
+from pressrun.draft import draft_run, drafted
 from pressrun.errors import CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, InvalidPrompts
 from pressrun.job import Job
 from pressrun.location import Location
-from pressrun.run import Run, draft_run, drafted, open_run
+from pressrun.run import Run, open_run
 from pressrun.storage import TEMPORARY, Store
 from pressrun.verification import verify
 from pressrun.writer_claim import WriterClaim
@@ -121,13 +122,13 @@ def test_a_drafted_job_is_planned_for_what_its_collection_holds_when_it_is_opene
 
 
 def test_the_time_of_reading_and_planning_counts_as_the_runs(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, began = runs.read_requests, list[float]()
+    read, began = drafts.read_requests, list[float]()
 
     def read_requests(*arguments: Any) -> Any:
         began.append(time.monotonic())
         return read(*arguments)
 
-    monkeypatch.setattr(runs, "read_requests", read_requests)
+    monkeypatch.setattr(drafts, "read_requests", read_requests)
     run = open_run(job, "run-1")
     run.close()
     assert run.ledger.opened_at < began[0]

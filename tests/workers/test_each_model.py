@@ -15,9 +15,10 @@ import pytest
 
 from blocks.clusters import LocalDaskCluster
 from blocks.engine import DiffusersEngine
+from pressrun.draft import picture_revision
 from pressrun.errors import QualityRefused
 from pressrun.plan import cut_model_shards
-from pressrun.run import Run, picture_revision
+from pressrun.run import Run
 from tests import engines, runs
 from tests.workers.conftest import OpenedRun
 from tests.workers.tiny_models import save_tiny
