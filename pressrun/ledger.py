@@ -84,6 +84,7 @@ class Ledger:
     trials: tuple[OptionTrial, ...] = ()
     opening_s: float = 0.0
     ready_workers: int = 0
+    coming_workers: int = 0
     start_s: float = 0.0
     quote: Quote | None = None
     workers: int = 0

@@ -2,7 +2,7 @@
 
 Knows nothing of what pictures show, nor of rows that have moved since they were read (`pressrun.committed_picture`). A
 row's path is the picture's name in its collection, or a reference: its whole address elsewhere, without credentials.
-Those are the collection's own options where both lie behind the same kind of URL, else what the environment gives.
+Those are the collection's own options where both are at the same service or host, else what the environment gives.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pressrun.location import Location
 from pressrun.storage import Store, reached
 from pressrun.tar_path import read_named
 
+_BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")  # a URL's first name is no host there
 _PARTS_OF_A_NAME = 3  # images/ab/<image_id>.png, shards/<part>-00000.tar#512+99/<image_id>.png
 
 
@@ -64,7 +65,7 @@ def home_of(store: Store, path: str) -> tuple[Store, str]:
         return store, path
     root, *name = path.rsplit("/", _PARTS_OF_A_NAME)
     own = store.location
-    options = own.options if _scheme(root) == _scheme(own.url) else {}
+    options = own.options if _who_is_asked(root) == _who_is_asked(own.url) else {}
     return Store(Location(root, options)), "/".join(name)
 
 
@@ -75,5 +76,9 @@ def _read_or_none(home: Store, name: str) -> bytes | None:
         return None
 
 
-def _scheme(url: str) -> str:
-    return url.partition("://")[0] if "://" in url else ""
+def _who_is_asked(url: str) -> str:
+    """Return whom credentials for a URL are meant for: a bucket's service, or the host that the URL names."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return ""
+    return scheme if scheme in _BUCKETS else f"{scheme}://{rest.partition('/')[0]}"

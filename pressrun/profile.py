@@ -66,6 +66,10 @@ class Profile:
         The chosen size.
     hardware : str
         Device name and thread count.
+    images : int
+        Pictures of one worker that it was measured and chosen for.
+    is_estimate : bool
+        Whether it goes by another picture size's measurements.
     """
 
     model_revision: str
@@ -76,6 +80,17 @@ class Profile:
     timings: tuple[Timing, ...]
     batch_size: int
     hardware: str
+    images: int = 0
+    is_estimate: bool = False
+
+    def is_outgrown(self, images: int) -> bool:
+        """Whether so many pictures of one worker want larger batches timed than it was thought of at the time.
+
+        An estimate is outgrown by more than it was made for.
+        """
+        if self.is_estimate:
+            return images > self.images
+        return ladder(images)[-1] > max(ladder(self.images)[-1], self.timings[-1].batch_size)
 
     @property
     def shape(self) -> Shape:
@@ -111,7 +126,15 @@ class Profile:
             Timing(size, timing.image_s * pixels, timing.fixed_s * pixels)
             for size, timing in zip(sizes, alike, strict=True)
         )
-        return replace(self, width_px=shape[0], height_px=shape[1], timings=timings, batch_size=sizes[0])
+        return replace(
+            self,
+            width_px=shape[0],
+            height_px=shape[1],
+            timings=timings,
+            batch_size=sizes[0],
+            images=0,
+            is_estimate=True,
+        )
 
 
 def fixed_s(short: tuple[int, float], long: tuple[int, float]) -> float:

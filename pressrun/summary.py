@@ -91,7 +91,7 @@ def _worker_s(ledger: Ledger) -> float:
     """Return the worker-seconds of a run: waiting for the model, the others or the index is paid for too."""
     opened_s = sum(ledger.stages.get(name, 0.0) for name in ("provision cache", "warm model"))
     held_s = sum(ledger.stages.get(name, 0.0) for name in ("scale out", "generate batches", "index outputs"))
-    return ledger.ready_workers * opened_s + ledger.workers * held_s
+    return max(ledger.ready_workers, ledger.coming_workers) * opened_s + ledger.workers * held_s
 
 
 def _outcome(done: int, failed: int, total: int) -> Outcome:

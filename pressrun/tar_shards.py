@@ -128,6 +128,7 @@ def pack(store: Store, source: Store, rows: pa.Table, part_id: str, check: Calla
         When a picture is missing or is not what its row says.
     """
     done = []
+    rows = rows.sort_by("image_id")  # as a tar's name goes by its pictures alone, so must its bytes: it may come late
     for number, tables in cut([rows], _LIMITS):
         piece, name = pa.concat_tables(tables), layout.shard(part_id, number)
         with store.writing(name) as file:

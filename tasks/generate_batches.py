@@ -59,6 +59,7 @@ def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) ->
         run.ledger.start_generating()
         if shards:
             _generate_all(run, shards, speed, open_window(fleet, order, run.ledger.workers))
+            run.check_claim()  # what follows removes what no row names, which may be another writer's by now
             compact_leftovers(run.store)  # of a shard's attempt that could not write its part
             clear_tars(run.store)
     counts = run.ledger.counts

@@ -18,12 +18,34 @@ class _Ceiling:
     trust: int = _TRUST
 
 
+@dataclass(slots=True)
+class _Apart:
+    left: int = 0
+    trust: int = _TRUST
+
+
 class BatchCeilings:
     """The most pictures at once, by what is drawn; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ceilings: dict[object, _Ceiling] = {}
+        self._apart: dict[object, _Apart] = {}
+
+    def may_share(self, what: object) -> bool:
+        """Return whether the next batch may be decoded beside another; asked once a batch."""
+        with self._lock:
+            apart = self._apart.get(what)
+            if apart is None or apart.left == 0:
+                return True
+            apart.left -= 1
+            return False
+
+    def crowded(self, what: object) -> None:
+        """Note that a batch fitted only by itself: the next ones are drawn apart, each time twice as many."""
+        with self._lock:
+            apart = self._apart.setdefault(what, _Apart())
+            apart.left, apart.trust = apart.trust, 2 * apart.trust
 
     def most(self, what: object, wanted: int) -> int:
         """Return how many of the wanted pictures to draw at once."""

@@ -100,9 +100,9 @@ class LocalFleet:
         return self._client
 
     def begin_scaling(self, workers: int) -> None:
-        """Begin to start workers, up to `workers` of them and at most `largest`."""
+        """Begin to start workers, up to `workers` of them and at most `largest`; never fewer than there are."""
         if self._cluster is not None:
-            self._cluster.scale(max(1, min(workers, self.largest)))
+            self._cluster.scale(max(len(self._cluster.worker_spec), min(workers, self.largest)))
 
     def scale(self, workers: int) -> int:
         """Bring the fleet to `workers` processes, at most `largest`; those that do not come in time are done without.
@@ -146,7 +146,8 @@ class LocalFleet:
             "scheduler_kwargs": {"idle_timeout": _IDLE_TIMEOUT, "allowed_failures": _DEATHS_FORGIVEN},
         }
         environment = worker_environment(self.largest)
-        dask.config.set({"distributed.nanny.pre-spawn-environ": _ALLOCATOR})  # read before a worker's Python starts
+        # For good, as workers that start later get it from here; the first is read before a worker's Python starts.
+        dask.config.set({"distributed.nanny.pre-spawn-environ": _ALLOCATOR, **_UNWATCHED})
         if gpu_count() and find_spec("dask_cuda"):
             from dask_cuda import LocalCUDACluster
 
@@ -163,6 +164,14 @@ class LocalFleet:
 _ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
 
+# Dask looks at each process up to a hundred times a second, which took a twentieth of every core from drawing.
+_UNWATCHED: dict[str, Any] = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+
+
 class OneGpuEach(LocalCluster):  # type: ignore[misc]  # distributed carries no types
     """A local cluster whose workers see one GPU each, of those that this process sees; used without dask-cuda."""
 
@@ -171,7 +180,9 @@ class OneGpuEach(LocalCluster):  # type: ignore[misc]  # distributed carries no 
         ((name, spec),) = super().new_worker_spec().items()
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         devices = seen.split(",") if seen else [str(number) for number in range(max(1, gpu_count()))]
-        environment = spec["options"].get("env", {}) | {"CUDA_VISIBLE_DEVICES": devices[int(name) % len(devices)]}
+        held = [other["options"].get("env", {}).get("CUDA_VISIBLE_DEVICES") for other in self.worker_spec.values()]
+        freest = min(devices, key=held.count)  # names of workers that were closed are not used again
+        environment = spec["options"].get("env", {}) | {"CUDA_VISIBLE_DEVICES": freest}
         return {name: spec | {"options": spec["options"] | {"env": environment}}}
 
 

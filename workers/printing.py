@@ -101,6 +101,14 @@ def renderer_key(order: PrintOrder) -> str:
     return f"{order.engine}/{order.facts.revision}/{order.drawing}{adapters}"
 
 
+def worker_address() -> str:
+    """Return the Dask worker's address, or "" outside one."""
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return ""
+
+
 def worker_name() -> str:
     """Return the Dask worker's name, or "local" outside one."""
     try:
@@ -143,11 +151,13 @@ class _Camera:
             if isinstance(loaded, ReadsAhead):
                 loaded.read_ahead(piece)
         try:
-            return self._drawn(piece, "shared")
+            return self._drawn(piece, "shared" if batch_ceilings().may_share(self.key) else "whole")
         except OutOfMemory as error:
             if not error.had_company:
                 raise
-        return self._drawn(piece, "alone")
+        pixels = self._drawn(piece, "alone")
+        batch_ceilings().crowded(self.key)
+        return pixels
 
     def _drawn(self, piece: Batch, manner: Manner) -> Pixels:
         order = self._order

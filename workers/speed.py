@@ -79,7 +79,8 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     todo_shapes = shapes(run.plan.todo)
     warmth = _warm(run, fleet.open(), order, sample_of(run, next(iter(todo_shapes))))
     if not run.job.has_terms:  # else the quote decides how many there will be
-        fleet.begin_scaling(min(run.job.workers or fleet.largest, run.plan.todo.num_rows))
+        run.ledger.coming_workers = min(run.job.workers or fleet.largest, fleet.largest, run.plan.todo.num_rows)
+        fleet.begin_scaling(run.ledger.coming_workers)
     found: dict[Shape, Profile | None] = {}
     for shape, images in todo_shapes.items():
         common = next((profile for profile in found.values() if profile is not None), None)
@@ -143,18 +144,17 @@ def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, wanted: 
             return known
         measured = _measure(fleet, order, sample_of(run, wanted.shape), key, _Ladder((given,), images))
         return measured.at(given) if measured else None
-    profile = recall_profile([here], *key)
-    if profile is not None:
-        remember_profile([on_host], profile)
-        return profile
+    settled = recall_profile([here], *key)
+    if settled is not None and not settled.is_outgrown(images):
+        return settled
     sizes = ladder(images)
     measured = recall_profile([on_host], *key)
-    if measured is None or measured.timings[-1].batch_size < sizes[-1]:  # a smaller job's needs no more
+    if measured is None or measured.is_outgrown(images):  # a smaller job's needs no more
         estimate = _estimate(wanted, images)
         if estimate is not None:
-            return _settled([here], estimate, wanted, fleet)
+            return settled or _settled([here], estimate, wanted, fleet)
         measured = _measure(fleet, order, sample_of(run, wanted.shape), key, _Ladder(sizes, images))
-    return _settled([here, on_host], measured, wanted, fleet) if measured else None
+    return _settled([here, on_host], measured, wanted, fleet) if measured else settled
 
 
 def _estimate(wanted: _Wanted, images: int) -> Profile | None:
@@ -168,7 +168,8 @@ def _estimate(wanted: _Wanted, images: int) -> Profile | None:
 def _settled(stores: Sequence[Store], profile: Profile, wanted: _Wanted, fleet: Fleet) -> Profile:
     """Choose the batch size; the collection keeps it from here on, and with it the lowest bits of its pictures."""
     size = choose_batch_size(profile.timings, wanted.images, fleet.largest)
-    settled = replace(profile, batch_size=size)
+    images = math.ceil(wanted.images / fleet.largest)
+    settled = replace(profile, batch_size=size, images=max(images, profile.images))
     remember_profile(stores, settled)
     return settled
 

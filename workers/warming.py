@@ -20,7 +20,7 @@ from workers.engines.loading import load_renderer
 from workers.engines.renderer import OutOfMemory, Renderer
 from workers.model_host import model_host
 from workers.order import PrintOrder
-from workers.printing import renderer_key, worker_name
+from workers.printing import renderer_key, worker_address
 from workers.warm_embedder import warm_embedder
 
 _TRIAL_STEPS = 4
@@ -38,8 +38,8 @@ class Warmth:
 
     Parameters
     ----------
-    worker : str
-        Dask worker name.
+    address : str
+        Dask worker address; "" outside one.
     load_s : float
         Seconds to load the weights; near 0 when they were warm.
     hardware : str
@@ -48,7 +48,7 @@ class Warmth:
         What the engine says its pictures depend on.
     """
 
-    worker: str
+    address: str
     load_s: float
     hardware: str
     provenance: dict[str, str | int]
@@ -70,7 +70,7 @@ def warm_worker(order: PrintOrder, sample: Batch) -> Warmth:
         renderer.render(_trial(sample, 1))
         provenance = renderer.provenance()
     warm_embedder(order)
-    return Warmth(worker_name(), load_s, hardware_name(provenance), provenance)
+    return Warmth(worker_address(), load_s, hardware_name(provenance), provenance)
 
 
 def measure(
@@ -98,9 +98,9 @@ def measure(
         One a size; none when not even the first fits into memory.
     """
     timings: list[Timing] = []
-    began = time.perf_counter()
     waiting = list(sizes)
     with working_for(order.run_id), _warm_renderer(order) as renderer:
+        began = time.perf_counter()
         while waiting:
             size = waiting.pop(0)
             try:

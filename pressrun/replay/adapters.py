@@ -18,13 +18,14 @@ from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter, read_adapter
 
 Record = Mapping[str, Any]
+Drawn = tuple[str, str]  # run id and model revision
 _Wanted = tuple[str, str]  # name and revision
 
 
 def find_adapters(
     rows: pa.Table, records: Mapping[str, Record], places: Mapping[str, Location]
-) -> dict[str, tuple[Adapter, ...]]:
-    """Return the adapters that pictures were drawn with, by run.
+) -> dict[Drawn, tuple[Adapter, ...]]:
+    """Return the adapters that pictures were drawn with, by run and model: not every adapter fits every model.
 
     Parameters
     ----------
@@ -40,12 +41,13 @@ def find_adapters(
     InvalidModel
         When one cannot be found, or is not the one that drew the pictures.
     """
-    wanted: dict[str, dict[_Wanted, None]] = {run_id: {} for run_id in records}
-    for run_id, text in zip(*(rows.column(name).to_pylist() for name in ("run_id", "provenance")), strict=True):
-        wanted[run_id] |= dict.fromkeys(read_used_revisions(_used(text)).items())
+    wanted: dict[Drawn, dict[_Wanted, None]] = {}
+    columns = (rows.column(name).to_pylist() for name in ("run_id", "model_revision", "provenance"))
+    for run_id, revision, text in zip(*columns, strict=True):
+        wanted.setdefault((run_id, revision), {}).update(dict.fromkeys(read_used_revisions(_used(text)).items()))
     return {
-        run_id: tuple(_find(wish, run_id, records[run_id], places) for wish in sorted(wishes))
-        for run_id, wishes in wanted.items()
+        drawn: tuple(_find(wish, drawn[0], records[drawn[0]], places) for wish in sorted(wishes))
+        for drawn, wishes in wanted.items()
     }
 
 

@@ -131,7 +131,10 @@ def draft_replay(
     # Models one after the other: memory may have room for one only.
     in_order = sorted(arrange(sample, seed), key=lambda placing: placing.shared("model_revision"))
     placings = [(placing, _setting(placing, found, records)) for placing in in_order]
-    with_adapters = [(placing, replace(how, adapters=used[placing.shared("run_id")])) for placing, how in placings]
+    with_adapters = [
+        (placing, replace(how, adapters=used[placing.shared("run_id"), placing.shared("model_revision")]))
+        for placing, how in placings
+    ]
     return ReplayDraft(collection, tuple(with_adapters), seed)
 
 

@@ -10,7 +10,7 @@ import s3fs
 
 from pressrun.errors import InvalidCollection
 from pressrun.location import Location
-from pressrun.picture_place import address, is_reference, read_picture
+from pressrun.picture_place import address, home_of, is_reference, read_picture
 from pressrun.storage import Store
 
 NAME = "images/ab/abc.png"
@@ -50,3 +50,11 @@ def test_a_reference_to_another_kind_of_place_takes_the_credentials_of_the_envir
 def test_an_address_holds_no_credentials() -> None:
     store = Store(Location("ftp://user:secret@host/out/", {"password": "secret"}))
     assert address(store, NAME) == f"ftp://host/out/{NAME}"
+
+
+def test_credentials_for_one_host_are_not_sent_to_another() -> None:
+    own = Store(Location("https://ours/summer", {"headers": {"Authorization": "Bearer t"}}))
+    kept, name = home_of(own, f"https://ours/winter/{NAME}")
+    assert (kept.location, name) == (Location("https://ours/winter", own.location.options), NAME)
+    elsewhere, _ = home_of(own, f"https://elsewhere/winter/{NAME}")
+    assert elsewhere.location == Location("https://elsewhere/winter")

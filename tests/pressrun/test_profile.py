@@ -129,6 +129,15 @@ def test_a_rarer_picture_size_goes_by_its_pixels() -> None:
     assert PROFILE.scaled((64 * 5, 48)) is None  # one picture is more than was ever drawn at once
 
 
+def test_a_profile_is_outgrown_by_a_job_that_wants_larger_batches_timed() -> None:
+    few = replace(PROFILE, images=3, timings=TIMINGS[:2])
+    assert [few.is_outgrown(images) for images in (1, 3, 4, 1000)] == [False, False, True, True]
+    many = replace(PROFILE, images=1000, timings=TIMINGS[:2])  # memory or patience ended there
+    assert not many.is_outgrown(10**7)
+    estimate = replace(PROFILE, images=50, is_estimate=True)
+    assert [estimate.is_outgrown(images) for images in (50, 51)] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("images", "sizes"),
     [(0, (1,)), (1, (1,)), (3, (1, 3)), (4, (1, 4)), (20, (1, 4, 16, 20)), (10**7, (1, 4, 16, 32))],

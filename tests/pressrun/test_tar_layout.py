@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -112,7 +113,8 @@ def test_a_large_part_is_cut_into_several_tars(store: Store, monkeypatch: pytest
 def test_the_same_pictures_make_the_same_bytes_however_they_came(tmp_path: Path) -> None:
     one, other = empty(tmp_path / "one"), empty(tmp_path / "other")
     manifest.compact(one, print_batches(one, stars(4)))
-    manifest.write_part(other, put_tar(other, stars(4), 0))
+    rows = put_tar(other, stars(4), 0)
+    manifest.write_part(other, rows.take([2, 0, 3, 1]))  # batches finish in any order
     clear_tars(other)
     assert {tar: one.read(tar) for tar in tars(one)} == {tar: other.read(tar) for tar in tars(other)}
 
@@ -134,7 +136,7 @@ def test_killed_at_any_change_compacting_loses_and_doubles_nothing(
         rows = manifest.read_rows(store)
         assert Counter(ids(rows)) == Counter(ids(stars(4)))
         for path, sha256 in zip(rows.column("path").to_pylist(), rows.column("sha256").to_pylist(), strict=True):
-            assert read_picture(store, path), sha256
+            assert hashlib.sha256(read_picture(store, path)).hexdigest() == sha256
         reopened(store)
         assert not verify(store).flaws
         assert Counter(key for tar in tars(store) for key in samples(store, tar)) == Counter(ids(stars(4)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,10 @@ from tests.pressrun.small_collection import (
 from tests.workers.faulty_engines import FaultyRenderer
 from workers import printing
 from workers.cancellation import stop_run
+from workers.device_turn import device_turn
 from workers.engines.loading import load_renderer
+from workers.engines.null_renderer import NullRenderer
+from workers.engines.renderer import OutOfMemory, Pixels
 from workers.model_host import model_host
 from workers.order import PrintOrder
 from workers.printing import Receipt, print_batch, renderer_key
@@ -63,6 +67,35 @@ def batch_of(*prompts: str) -> Batch:
 def engine(order: PrintOrder) -> FaultyRenderer:
     with model_host().renderer(renderer_key(order), lambda: load_renderer(order), 0) as renderer:
         return cast(FaultyRenderer, renderer)
+
+
+def test_a_batch_without_memory_beside_another_is_drawn_alone_at_its_size(
+    order: PrintOrder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    leave = threading.Event()
+
+    def neighbour() -> None:
+        with device_turn().beside():
+            beside.set()
+            assert leave.wait(10)
+
+    def render(self: FaultyRenderer, batch: Batch) -> Pixels:
+        sizes.append(batch.size)
+        if not leave.is_set():
+            leave.set()  # the neighbour is done a moment later
+            raise OutOfMemory("the neighbour holds it")
+        return NullRenderer().render(batch)
+
+    monkeypatch.setattr(FaultyRenderer, "render", render)
+    beside = threading.Event()
+    thread = threading.Thread(target=neighbour)
+    thread.start()
+    assert beside.wait(10)
+    receipt = print_batch(batch_of("a", "b", "c"), order)
+    thread.join()
+    assert (sizes, receipt.halvings) == ([4, 4], 0)
+    assert receipt.rows.column("batch_size").to_pylist() == [4, 4, 4]
 
 
 def reason(receipt: Receipt) -> list[tuple[str, str]]:

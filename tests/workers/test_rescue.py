@@ -179,3 +179,13 @@ def test_memory_that_one_model_and_size_lacks_is_not_taken_from_others() -> None
     assert renderer.calls == [(2, 2)]
     assert ceilings.most(("large", 8, 8), 4) == 2
     assert ceilings.most(("small", 8, 8), 4) == ceilings.most(("large", 16, 8), 4) == 4
+
+
+def test_what_fitted_only_by_itself_is_drawn_apart_for_a_while_and_then_shared_again() -> None:
+    ceilings = BatchCeilings()
+    assert ceilings.may_share("model")
+    ceilings.crowded("model")
+    assert [ceilings.may_share("model") for _ in range(9)] == [False] * 8 + [True]
+    assert ceilings.may_share("other")
+    ceilings.crowded("model")
+    assert [ceilings.may_share("model") for _ in range(17)] == [False] * 16 + [True]

@@ -144,6 +144,8 @@ def test_a_rare_size_goes_by_the_common_one_and_only_the_collection_remembers_it
     assert rare.image_s(20) == pytest.approx(2 * common.image_s(20), rel=0.05)
     assert [one["width_px"] for one in measurements(tmp_path / "home" / ".cache" / "pressrun")] == [64]
     assert sorted(one["width_px"] for one in measurements(tmp_path / "out")) == [64, 128]
+    warm_fleet(run, fleet, order)  # an estimate that is recalled does not pass for a measurement
+    assert [one["width_px"] for one in measurements(tmp_path / "home" / ".cache" / "pressrun")] == [64]
 
 
 def test_every_worker_is_warm_before_the_drawing_begins(opened: Opened) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class TextMemo:
         self._budget_bytes = budget_bytes
         self._held_bytes = 0
         self._rows: OrderedDict[object, Row] = OrderedDict()
+        self._unshared: set[str] = set()  # contexts in which what comes of a text depends on its companions
         self._lock = threading.Lock()  # tokenizers refuse to be used from two threads at once
         self._last: tuple[Mapping[str, list[Any]], Mapping[str, Any]] | None = None
         self.encoders = ""  # what the encoders are changed by at the moment; each change makes other texts of the same
@@ -71,26 +72,35 @@ class TextMemo:
         asked, rest = self._last
         if asked.keys() <= texts.keys():
             with self._lock:
-                self._recalled({name: texts[name] for name in asked}, rest)
+                self._recalled({name: texts[name] for name in asked}, rest, is_ahead=True)
 
-    def _recalled(self, texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:
+    def _recalled(self, texts: Mapping[str, list[Any]], rest: Mapping[str, Any], is_ahead: bool = False) -> Any:
         rows = list(zip(*texts.values(), strict=True))
         context = repr((self.encoders, len(rows), sorted(texts), sorted(rest.items())))
-        return self._found([(context, *row) for row in rows], texts, rest)
+        if context in self._unshared:
+            return None if is_ahead else self._encode(**texts, **rest)
+        return self._found(context, [(context, *row) for row in rows], texts, rest)
 
-    def _found(self, keys: list[Any], texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:
+    def _found(self, context: str, keys: list[Any], texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:
         new = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self._rows}
         fresh: dict[object, Row] = {}
         if new:
             places = sorted(new.values())
             padded = places + [places[-1]] * (len(keys) - len(places))
             made = self._encode(**{name: [value[at] for at in padded] for name, value in texts.items()}, **rest)
-            if not _has_row_each(made, len(keys)):
-                return self._encode(**texts, **rest)
-            fresh = {keys[place]: tuple(_row(part, at) for part in made) for at, place in enumerate(places)}
+            if not _has_rows(made, len(keys)):
+                return self._as_given(context, texts, rest)
+            fresh = {keys[place]: tuple(_row(part, at, len(keys)) for part in made) for at, place in enumerate(places)}
         rows = [fresh.get(key) or self._rows[key] for key in keys]
+        if any(len({_shape(part) for part in parts}) > 1 for parts in zip(*rows, strict=True)):
+            return self._as_given(context, texts, rest)  # as long as the longest text beside it: nothing to share
         self._keep(fresh, keys)
-        return tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*rows, strict=True))
+        return tuple(_joined(parts) for parts in zip(*rows, strict=True))
+
+    def _as_given(self, context: str, texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:
+        """Encode texts as the pipeline would, here and from now on."""
+        self._unshared.add(context)
+        return self._encode(**texts, **rest)
 
     def _keep(self, fresh: Mapping[object, Row], used: list[Any]) -> None:
         for key in used:
@@ -117,14 +127,29 @@ def _can_be_shared(texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> b
     return plain and len(lengths) == 1 and not any(isinstance(value, torch.Tensor) for value in rest.values())
 
 
-def _has_row_each(made: Any, count: int) -> bool:
-    """Whether every result has a row a text; a pipeline that returns anything else is not taken apart."""
+def _has_rows(made: Any, count: int) -> bool:
+    """Whether there are tensors, some with a row a text; a pipeline that returns anything else is not taken apart."""
     parts = made if isinstance(made, tuple) else ()
-    return bool(parts) and all(part is None or (torch.is_tensor(part) and part.shape[0] == count) for part in parts)
+    tensors = [part for part in parts if part is not None]
+    return all(map(torch.is_tensor, tensors)) and any(part.shape[0] == count for part in tensors)
 
 
-def _row(part: torch.Tensor | None, at: int) -> torch.Tensor | None:
-    return None if part is None else part[at : at + 1].clone()  # a view would hold the whole batch
+def _row(part: torch.Tensor | None, at: int, count: int) -> torch.Tensor | None:
+    """Return what belongs to one text; a part without a row each, as positions, belongs to all of them alike."""
+    if part is None or part.shape[0] != count:
+        return part
+    return part[at : at + 1].clone()  # a view would hold the whole batch
+
+
+def _joined(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    rows = [part for part in parts if part is not None]
+    if not rows:
+        return None
+    return torch.cat(rows) if rows[0].shape[0] == 1 else rows[0]
+
+
+def _shape(part: torch.Tensor | None) -> tuple[int, ...]:
+    return () if part is None else tuple(part.shape)
 
 
 def _size_bytes(row: Row) -> int:

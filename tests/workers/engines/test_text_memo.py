@@ -68,6 +68,36 @@ def test_what_was_read_ahead_is_not_read_again() -> None:
     assert encoder.read == [["a", "b"], ["c", "c"]]
 
 
+def test_what_belongs_to_all_texts_alike_is_handed_on_as_it_is() -> None:
+    encoder = Encoder()
+
+    def with_positions(prompt: Any, negative_prompt: Any = None) -> Any:
+        return (*encoder.encode_prompt(prompt, negative_prompt), torch.zeros(7, 3), None)
+
+    memo = TextMemo(with_positions)
+    for prompts in (["a", "b"], ["b", "a"], ["b", "c"]):
+        texts, _, positions, nothing = memo(prompt=prompts, negative_prompt=["", ""])
+        assert torch.equal(texts, torch.stack([Encoder.vector(text) for text in prompts]))
+        assert positions.shape == (7, 3)
+        assert nothing is None
+    assert encoder.read == [["a", "b"], ["c", "c"]]
+
+
+def test_texts_that_are_as_long_as_their_longest_companion_are_not_shared() -> None:
+    read: list[list[str]] = []
+
+    def padded(prompt: list[str]) -> Any:
+        read.append(prompt)
+        return (torch.stack([torch.full((max(map(len, prompt)), WIDTH), float(len(text))) for text in prompt]),)
+
+    memo = TextMemo(padded)
+    for prompts in (["a", "b"], ["a", "ccc"], ["ccc", "a"]):
+        (texts,) = memo(prompt=prompts)
+        assert texts.shape == (2, max(map(len, prompts)), WIDTH)
+    memo.read_ahead({"prompt": ["a", "dddd"]})
+    assert read == [["a", "b"], ["ccc", "ccc"], ["a", "ccc"], ["ccc", "a"]]
+
+
 def test_the_same_prompt_with_other_settings_is_another_text() -> None:
     encoder = Encoder()
     memo = TextMemo(encoder.encode_prompt)
