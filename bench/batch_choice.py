@@ -15,6 +15,7 @@ from bench.trial import run_rival
 from bench.workload import Mix, Size, write_requests
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
+_REQUESTS = 400  # the choice is for a number of pictures
 
 
 def compare_batch_choice(findings: Findings, scratch: Path, side_px: Size, steps: int, turns: int) -> None:
@@ -34,11 +35,12 @@ def compare_batch_choice(findings: Findings, scratch: Path, side_px: Size, steps
         Times every size is tried.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    prompts = write_requests(Mix(2, sizes=((side_px, 1.0),), steps=steps), scratch / "prompts.parquet")
+    prompts = write_requests(Mix(_REQUESTS, sizes=((side_px, 1.0),), steps=steps), scratch / "prompts.parquet")
     run = press(prompts, scratch / "choice", scratch / "fresh-home", {"workers": cores()})
     profile = json.loads(next((run.collection / "profiles").glob("*.json")).read_text())
     settings = {"model": str(MODEL), "dtype": "fp32", "steps": steps, "width": side_px[0], "height": side_px[1]}
-    sizes = {"sizes": _SIZES, "turns": turns, "threads": 1, "processes": cores()}
+    tried = sorted({*_SIZES, profile["batch_size"]})
+    sizes = {"sizes": tried, "turns": turns, "threads": 1, "processes": cores()}
     _, result = run_rival("batch_sizes", settings | sizes, scratch / "brute")
     found = {int(size): float(image_s) for size, image_s in result["image_s"].items()}
     measured = {timing["batch_size"]: timing["image_s"] for timing in profile["timings"]}
@@ -51,7 +53,7 @@ def compare_batch_choice(findings: Findings, scratch: Path, side_px: Size, steps
             f"measured at warm-up s/image, {profile['steps']} steps": measured.get(size),
             "chosen": "chosen" if size == profile["batch_size"] else "",
         }
-        for size in _SIZES
+        for size in tried
     ]
     findings.show(f"batch size at {side_px[0]} x {side_px[1]} px, {steps} steps, {cores()} workers", rows)
     behind = found.get(profile["batch_size"], 0.0) / found[best] - 1

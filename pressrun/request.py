@@ -58,7 +58,9 @@ SCHEDULERS = (
     "flow-euler",
     "flow-heun",
     "heun",
+    "lcm",
     "pndm",
+    "tcd",
     "unipc",
 )
 

@@ -22,7 +22,7 @@ from distributed import Client, LocalCluster
 from pressrun.errors import StageFailed
 from pressrun.processes import place_digest
 
-# One task renders under the device lock while the other publishes.
+# One task denoises while the other decodes and publishes.
 THREADS_PER_WORKER = 2
 _WORKER_TTL = "15 minutes"  # loading and compiling hold the GIL for minutes; the default of 5 counts that as death
 _IDLE_TIMEOUT = "30 minutes"

@@ -1,4 +1,4 @@
-"""The warm models of one process: loaded once, kept by budget, used one at a time.
+"""The warm models of one process: loaded once, kept by budget, denoising one batch at a time.
 
 Knows nothing of what a model is or how it renders.
 """
@@ -102,6 +102,7 @@ class ModelHost:
 
     def _take(self, key: str, load: Callable[[], Renderer], weight_bytes: int) -> Renderer:
         if key not in self._residents:
+            self._turn.wait_until_alone()  # libraries set torch's defaults for the whole process while they load
             self._make_room(key, weight_bytes)
             self._residents[key] = _Resident(self._load(load), weight_bytes)
         self._residents.move_to_end(key)

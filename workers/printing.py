@@ -5,9 +5,10 @@ Knows nothing of the other batches. Safe to run twice: what has a receipt is ans
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -32,6 +33,8 @@ from workers.publisher import Embed, Imprint, publish
 from workers.rescue import NotLoaded, Rescue, render_all
 from workers.warm_embedder import warm_embedder
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -48,7 +51,7 @@ class Receipt:
     worker : str
         Who printed it.
     render_s, publish_s : float
-        Time under the device lock and after it; 0 for a batch answered from its receipt.
+        Time at the device and after it; 0 for a batch answered from its receipt.
     halvings : int
         How often it was cut for want of memory.
     """
@@ -147,9 +150,7 @@ class _Camera:
         self.provenance: Mapping[str, str | int] = {}
 
     def draw(self, piece: Batch) -> Pixels:
-        with model_host().beside(self.key) as loaded, suppress(Exception):  # what fails here fails below, by name
-            if isinstance(loaded, ReadsAhead):
-                loaded.read_ahead(piece)
+        self._read_ahead(piece)
         try:
             return self._drawn(piece, "shared" if batch_ceilings().may_share(self.key) else "whole")
         except OutOfMemory as error:
@@ -158,6 +159,15 @@ class _Camera:
         pixels = self._drawn(piece, "alone")
         batch_ceilings().crowded(self.key)
         return pixels
+
+    def _read_ahead(self, piece: Batch) -> None:
+        with model_host().beside(self.key) as loaded:
+            if not isinstance(loaded, ReadsAhead):
+                return
+            try:
+                loaded.read_ahead(piece)
+            except Exception:  # what fails here fails again while drawing, and counts then
+                logger.info("batch %s could not be read ahead", piece.batch_id, exc_info=True)
 
     def _drawn(self, piece: Batch, manner: Manner) -> Pixels:
         order = self._order

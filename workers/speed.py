@@ -78,17 +78,22 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
         return Speed(BatchSizes({}))
     todo_shapes = shapes(run.plan.todo)
     warmth = _warm(run, fleet.open(), order, sample_of(run, next(iter(todo_shapes))))
-    if not run.job.has_terms:  # else the quote decides how many there will be
-        run.ledger.coming_workers = min(run.job.workers or fleet.largest, fleet.largest, run.plan.todo.num_rows)
-        fleet.begin_scaling(run.ledger.coming_workers)
     found: dict[Shape, Profile | None] = {}
     for shape, images in todo_shapes.items():
         common = next((profile for profile in found.values() if profile is not None), None)
         found[shape] = _profile(run, fleet, order, warmth, _Wanted(shape, images, common))
+        _begin_scaling(run, fleet)  # not before: workers that load would disturb the measurement that counts most
     run.ledger.profiles = tuple(profile for profile in found.values() if profile is not None)
     unmeasured = run.job.batch_size or 1
     most = {shape: profile.batch_size if profile else unmeasured for shape, profile in found.items()}
     return Speed(BatchSizes(most, {} if run.job.keeps_batch_size else run.plan.asked))
+
+
+def _begin_scaling(run: Run, fleet: Fleet) -> None:
+    """Begin to start the other workers, where no quote decides how many there will be."""
+    if not run.job.has_terms:
+        run.ledger.coming_workers = min(run.job.workers or fleet.largest, fleet.largest, run.plan.todo.num_rows)
+        fleet.begin_scaling(run.ledger.coming_workers)
 
 
 def _warm(run: Run, client: Client, order: PrintOrder, sample: Batch) -> Warmth:

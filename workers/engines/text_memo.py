@@ -21,7 +21,7 @@ Row = tuple[torch.Tensor | None, ...]
 
 
 class TextMemo:
-    """Encodes each text of a pipeline once, as long as there is room for the results.
+    """Encodes each prompt of a pipeline, with its negative prompt, once, as long as there is room for the results.
 
     Parameters
     ----------
