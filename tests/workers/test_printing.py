@@ -87,6 +87,7 @@ def test_a_batch_without_memory_beside_another_is_drawn_alone_at_its_size(
             raise OutOfMemory("the neighbour holds it")
         return NullRenderer().render(batch)
 
+    engine(order)  # loading would wait for the neighbour
     monkeypatch.setattr(FaultyRenderer, "render", render)
     beside = threading.Event()
     thread = threading.Thread(target=neighbour)
