@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import diffusers
 import pyarrow as pa
 import torch
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, trainers
-from tokenizers.models import BPE, Unigram
+from tokenizers import pre_tokenizers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -24,7 +24,7 @@ from transformers import (
 from pressrun.batch import Batch
 from pressrun.request import REQUEST_SCHEMA, image_id
 
-CORPUS = ["a small red circle on a blue background", "a large green star, left", "two yellow squares"] * 4
+WORDS = "a small red circle on blue background large green star left two yellow squares".split()
 WIDTH = 8  # text width of every tiny model
 
 
@@ -60,31 +60,17 @@ def save_tiny(kind: str, folder: Path) -> Path:
 
 
 def _clip_tokenizer() -> CLIPTokenizer:
-    learner = Tokenizer(BPE(end_of_word_suffix="</w>"))
-    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        end_of_word_suffix="</w>",
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    learner.train_from_iterator(CORPUS, trainer)
+    """Return a tokenizer of letters."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = [*letters, *(letter + "</w>" for letter in letters), *learner.get_vocab()]
-    vocab = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    vocab |= {"<|startoftext|>": len(vocab), "<|endoftext|>": len(vocab) + 1}
-    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[], model_max_length=77)
 
 
 def _t5_tokenizer() -> T5Tokenizer:
-    learner = Tokenizer(Unigram())
-    learner.normalizer, learner.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
-    learner.decoder = decoders.Metaspace()
+    """Return a tokenizer of a few words and of letters; one that is trained comes out otherwise in each process."""
     special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(vocab_size=90, special_tokens=special, unk_token="<unk>", show_progress=False)
-    learner.train_from_iterator(CORPUS, trainer)
-    words = sorted(learner.get_vocab().items(), key=lambda item: item[1])
-    scores = [(word, 0.0 if word in special else -float(number)) for word, number in words]
+    words = [f"\u2581{word}" for word in WORDS] + ["\u2581", *string.ascii_lowercase, ","]
+    scores = [(word, 0.0) for word in special] + [(word, -float(number)) for number, word in enumerate(words, start=3)]
     return T5Tokenizer(vocab=scores, extra_ids=0, model_max_length=77)
 
 
