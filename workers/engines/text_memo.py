@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class TextMemo:
         self._budget_bytes = budget_bytes
         self._held_bytes = 0
         self._rows: OrderedDict[object, Row] = OrderedDict()
+        self._apart: dict[str, tuple[bool, ...]] = {}  # by context, which parts have a row a text
         self._unshared: set[str] = set()  # contexts in which what comes of a text depends on its companions
         self._lock = threading.Lock()  # tokenizers refuse to be used from two threads at once
         self._last: tuple[Mapping[str, list[Any]], Mapping[str, Any]] | None = None
@@ -90,12 +91,19 @@ class TextMemo:
             made = self._encode(**{name: [value[at] for at in padded] for name, value in texts.items()}, **rest)
             if not _has_rows(made, len(keys)):
                 return self._as_given(context, texts, rest)
-            fresh = {keys[place]: tuple(_row(part, at, len(keys)) for part in made) for at, place in enumerate(places)}
+            self._apart[context] = tuple(part is not None and part.shape[0] == len(keys) for part in made)
+            fresh = {keys[place]: self._row(context, made, at) for at, place in enumerate(places)}
         rows = [fresh.get(key) or self._rows[key] for key in keys]
         if any(len({_shape(part) for part in parts}) > 1 for parts in zip(*rows, strict=True)):
             return self._as_given(context, texts, rest)  # as long as the longest text beside it: nothing to share
         self._keep(fresh, keys)
-        return tuple(_joined(parts) for parts in zip(*rows, strict=True))
+        columns = zip(self._apart[context], zip(*rows, strict=True), strict=True)
+        return tuple(torch.cat(parts) if is_apart else parts[0] for is_apart, parts in columns)
+
+    def _row(self, context: str, made: Row, at: int) -> Row:
+        """Return what belongs to one text; a part without a row each, as positions, belongs to all of them alike."""
+        parts = zip(self._apart[context], made, strict=True)  # a view would hold the whole batch
+        return tuple(part[at : at + 1].clone() if is_apart and part is not None else part for is_apart, part in parts)
 
     def _as_given(self, context: str, texts: Mapping[str, list[Any]], rest: Mapping[str, Any]) -> Any:
         """Encode texts as the pipeline would, here and from now on."""
@@ -132,20 +140,6 @@ def _has_rows(made: Any, count: int) -> bool:
     parts = made if isinstance(made, tuple) else ()
     tensors = [part for part in parts if part is not None]
     return all(map(torch.is_tensor, tensors)) and any(part.shape[0] == count for part in tensors)
-
-
-def _row(part: torch.Tensor | None, at: int, count: int) -> torch.Tensor | None:
-    """Return what belongs to one text; a part without a row each, as positions, belongs to all of them alike."""
-    if part is None or part.shape[0] != count:
-        return part
-    return part[at : at + 1].clone()  # a view would hold the whole batch
-
-
-def _joined(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
-    rows = [part for part in parts if part is not None]
-    if not rows:
-        return None
-    return torch.cat(rows) if rows[0].shape[0] == 1 else rows[0]
 
 
 def _shape(part: torch.Tensor | None) -> tuple[int, ...]:

@@ -72,14 +72,15 @@ def test_what_belongs_to_all_texts_alike_is_handed_on_as_it_is() -> None:
     encoder = Encoder()
 
     def with_positions(prompt: Any, negative_prompt: Any = None) -> Any:
-        return (*encoder.encode_prompt(prompt, negative_prompt), torch.zeros(7, 3), None)
+        return (*encoder.encode_prompt(prompt, negative_prompt), torch.zeros(7, 3), None, torch.ones(1, 3))
 
     memo = TextMemo(with_positions)
     for prompts in (["a", "b"], ["b", "a"], ["b", "c"]):
-        texts, _, positions, nothing = memo(prompt=prompts, negative_prompt=["", ""])
+        texts, _, positions, nothing, one = memo(prompt=prompts, negative_prompt=["", ""])
         assert torch.equal(texts, torch.stack([Encoder.vector(text) for text in prompts]))
         assert positions.shape == (7, 3)
         assert nothing is None
+        assert one.shape == (1, 3)
     assert encoder.read == [["a", "b"], ["c", "c"]]
 
 
