@@ -1,0 +1,1 @@
+"""The model cache, done: chunks on disk, between hosts and from the origin."""
