@@ -5,6 +5,7 @@ A host is a machine with one cache folder, whatever number of worker processes s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,10 +41,18 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """A host has these chunks on disk and serves them."""
+    """A host has these chunks on disk and serves them.
+
+    Parameters
+    ----------
+    host : str
+        Who has them.
+    chunks : mapping
+        Their ids, and the hashes of their bytes.
+    """
 
     host: str
-    chunk_ids: tuple[str, ...]
+    chunks: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,9 @@ class Registry:
     @_heard.register
     def _(self, event: Holds, now_s: float) -> None:
         if host := self.swarm.hosts.get(event.host):
-            for chunk_id in event.chunk_ids:
-                self.swarm.hold(host, chunk_id)
+            for chunk_id, xxh3 in event.chunks.items():
+                if self._hashes.setdefault(chunk_id, xxh3) == xxh3:  # else its copy is not the one the others have
+                    self.swarm.hold(host, chunk_id)
 
     @_heard.register
     def _(self, event: Dropped, now_s: float) -> None:
