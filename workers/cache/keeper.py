@@ -1,0 +1,305 @@
+"""The keeper of one host's cache: fetches the chunks that the registry names, checks them, and writes them to disk.
+
+Knows nothing of Dask, nor of why a chunk comes from where it comes: it tells what happened and does what it is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
+from pressrun.cache.messages import (
+    ORIGIN,
+    Abandoned,
+    Alive,
+    Command,
+    Dropped,
+    Event,
+    Failed,
+    Fault,
+    Fetch,
+    Got,
+    Holds,
+    Joined,
+    Recheck,
+    Unwanted,
+    WantedChunk,
+    Wants,
+)
+from pressrun.errors import InvalidModel
+from pressrun.location import Location
+from workers.cache.chunk_client import ChunkClient, PeerLacks, PeerRefused, PeerTimedOut
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.filling import Filling
+from workers.cache.origin import Origin, OriginFailed, open_origin
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A model that lies whole on this host.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    origin_bytes : int
+        Bytes that this host read from the origin for it.
+    """
+
+    path: Path
+    origin_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Bring:
+    """A revision on its way to this host."""
+
+    revision: str
+    filling: Filling
+    origin: Origin
+    digests: dict[str, str]
+    lacking: int
+    origin_bytes: int = 0
+    problem: str = ""
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def fail(self, problem: str) -> None:
+        self.problem = self.problem or problem
+        self.done.set()
+
+
+class Keeper:
+    """One host's part in the cache; a process that holds the host's lock has one.
+
+    Parameters
+    ----------
+    me : Joined
+        The host, its zone and its chunk server's address, as peers see it.
+    store : ChunkStore
+        The host's folder.
+    client : ChunkClient
+        Fetches from peers.
+    send : callable
+        Takes news for the registry; must not wait.
+    downloads : int
+        Chunks under way at once; as many threads.
+    """
+
+    def __init__(
+        self, me: Joined, store: ChunkStore, client: ChunkClient, send: Callable[[Event], None], downloads: int = 6
+    ) -> None:
+        self._me = me
+        self._store = store
+        self._client = client
+        self._send = send
+        self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
+        self._scratch = threading.local()
+        self._lock = threading.Lock()
+        self._brings: dict[str, _Bring] = {}
+        self._one_at_a_time: dict[str, threading.Lock] = {}
+        self._targets: dict[str, list[tuple[_Bring, Chunk]]] = {}
+        self._reading: Counter[str] = Counter()
+
+    def announce(self) -> None:
+        """Tell the registry that this host is there, what it holds, and what it still waits for."""
+        self._send(self._me)
+        self._send(Holds(self._me.host, self._store.held()))
+        with self._lock:
+            wanted = [chunk for targets in self._targets.values() for _, chunk in targets[:1]]
+        self._send(Wants(self._me.host, tuple(map(_as_wanted, wanted))))
+
+    def bring(self, location: Location, manifest: ChunkManifest) -> Brought:
+        """Make a revision lie whole on this host; returns at once if it does.
+
+        Parameters
+        ----------
+        location : Location
+            Where it comes from.
+        manifest : ChunkManifest
+            What it consists of.
+
+        Returns
+        -------
+        Brought
+
+        Raises
+        ------
+        InvalidModel
+            If a chunk cannot be had, or the budget or the disk have no room.
+        """
+        with self._lock:
+            mine = self._one_at_a_time.setdefault(manifest.revision, threading.Lock())
+        with mine:
+            folder = self._store.folder_of(manifest)
+            if folder is not None:
+                return Brought(folder)
+            with closing(self._store.begin(manifest)) as filling:
+                bring = self._begin(location, manifest, filling)
+                try:
+                    bring.done.wait()
+                finally:
+                    self._forget(bring)
+                if bring.problem:
+                    raise InvalidModel(f"The model {location} cannot be brought to {self._me.host}: {bring.problem}.")
+                return Brought(filling.publish(), bring.origin_bytes)
+
+    def obey(self, command: Command) -> None:
+        """Do what the registry says; returns at once."""
+        try:
+            if isinstance(command, Fetch):
+                self._threads.submit(self._fetch, command)
+            elif isinstance(command, Recheck):
+                self._threads.submit(self._recheck, command)
+            else:
+                self._give_up(command)
+        except RuntimeError:  # closed meanwhile
+            logger.debug("%s came after the keeper was closed", type(command).__name__)
+
+    def beat(self) -> None:
+        """Tell the registry which leases are alive; to be called a few times in a lease's time."""
+        with self._lock:
+            reading = tuple(self._reading)
+        if reading:
+            self._send(Alive(self._me.host, reading))
+
+    def close(self) -> None:
+        """Stop: whoever waits is told, what is on disk stays."""
+        with self._lock:
+            brings = list(self._brings.values())
+        for bring in brings:
+            bring.fail("the worker was closed")
+        self._client.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, location: Location, manifest: ChunkManifest, filling: Filling) -> _Bring:
+        lacking = filling.lacking
+        digests = {file.path: file.digest for file in manifest.files}
+        bring = _Bring(manifest.revision, filling, open_origin(location), digests, len(lacking))
+        self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
+        if not lacking:
+            bring.done.set()
+            return bring
+        with self._lock:
+            self._brings[manifest.revision] = bring
+            for chunk in lacking:
+                self._targets.setdefault(chunk.chunk_id, []).append((bring, chunk))
+        self._send(Wants(self._me.host, tuple(map(_as_wanted, lacking))))
+        return bring
+
+    def _forget(self, bring: _Bring) -> None:
+        with self._lock:
+            self._brings.pop(bring.revision, None)
+            orphaned = []
+            for chunk_id, targets in list(self._targets.items()):
+                left = [target for target in targets if target[0] is not bring]
+                if left:
+                    self._targets[chunk_id] = left
+                else:
+                    del self._targets[chunk_id]
+                    orphaned.append(chunk_id)
+        if orphaned:
+            self._send(Unwanted(self._me.host, tuple(orphaned)))
+
+    def _fetch(self, order: Fetch) -> None:
+        with self._lock:
+            targets = self._targets.get(order.chunk_id)
+            bring, chunk = targets[0] if targets else (None, None)
+            if order.source == ORIGIN:
+                self._reading[order.chunk_id] += 1
+        try:
+            if bring is None or chunk is None:
+                self._fail(order, "unneeded")
+            else:
+                self._fetch_for(order, bring, chunk)
+        finally:
+            with self._lock:
+                self._reading -= Counter({order.chunk_id: int(order.source == ORIGIN)})
+
+    def _fetch_for(self, order: Fetch, bring: _Bring, chunk: Chunk) -> None:
+        into = self._buffer(chunk.size_bytes)
+        began = time.monotonic()
+        try:
+            if order.source == ORIGIN:
+                bring.origin.read(chunk.path, chunk.start, bring.digests[chunk.path], into)
+                bring.origin_bytes += len(into)
+            else:
+                self._client.fetch(order.address, order.chunk_id, into, order.timeout_s)
+        except (PeerLacks, PeerRefused, PeerTimedOut, OriginFailed) as error:
+            self._fail(order, _fault_of(error), str(error))
+            return
+        except Exception as error:  # whatever it is, the registry must hear of it, or the flight stays open
+            logger.warning("a chunk of %s could not be fetched", chunk.path, exc_info=True)
+            self._fail(order, "origin" if order.source == ORIGIN else "refused", type(error).__name__)
+            return
+        seconds = time.monotonic() - began
+        found = hash_of(into)
+        if order.xxh3 and found != order.xxh3:
+            reason = f"{chunk.path} has other bytes from {chunk.start} on than its hash says; publish the model again"
+            self._fail(order, "origin" if order.source == ORIGIN else "corrupt", reason)
+            return
+        self._keep(order, into, found, seconds)
+
+    def _keep(self, order: Fetch, data: memoryview, found: str, seconds: float) -> None:
+        with self._lock:
+            targets = self._targets.pop(order.chunk_id, [])
+        for bring, chunk in targets:
+            try:
+                bring.filling.write(chunk, data)
+                bring.filling.commit(chunk, found)
+            except Exception as error:
+                bring.fail(f"{chunk.path} cannot be written to the cache folder ({type(error).__name__}: {error})")
+                self._fail(order, "disk")
+                return
+            with self._lock:
+                bring.lacking -= 1
+                complete = bring.lacking == 0
+            if complete:
+                bring.done.set()
+        self._send(Got(self._me.host, order.chunk_id, order.source, seconds, found))
+
+    def _recheck(self, order: Recheck) -> None:
+        if not self._store.recheck(order.chunk_id):
+            logger.warning("a chunk on this host is spoilt and was dropped")
+            self._send(Dropped(self._me.host, (order.chunk_id,)))
+
+    def _give_up(self, command: Abandoned) -> None:
+        with self._lock:
+            targets = self._targets.get(command.chunk_id, [])
+        for bring, chunk in targets:
+            bring.fail(f"{chunk.path}: {command.reason}")
+
+    def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
+        self._send(Failed(self._me.host, order.chunk_id, order.source, fault, reason))
+
+    def _buffer(self, size_bytes: int) -> memoryview:
+        # Not straight into the file: until it is checked nothing may stand there, and a slow flight whose chunk came
+        # another way meanwhile must not write over it.
+        held: bytearray = getattr(self._scratch, "buffer", bytearray())
+        if len(held) < size_bytes:
+            held = self._scratch.buffer = bytearray(size_bytes)
+        return memoryview(held)[:size_bytes]
+
+
+def _as_wanted(chunk: Chunk) -> WantedChunk:
+    return WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3)
+
+
+def _fault_of(error: Exception) -> Fault:
+    if isinstance(error, OriginFailed):
+        return "gone" if error.lasting else "origin"
+    if isinstance(error, PeerLacks):
+        return "missing"
+    return "timeout" if isinstance(error, PeerTimedOut) else "refused"
+
+
+__all__ = ["Brought", "Keeper"]
