@@ -10,10 +10,10 @@ import secrets
 from dataclasses import dataclass
 
 from distributed import Client, Scheduler
-from pressrun.cache.traffic_report import TrafficReport
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.sources import Limits
+from pressrun.cache.traffic_report import TrafficReport
 from workers.cache.channel import stream_op
 from workers.cache.scheduler_part import CacheRegistry
 from workers.cache.worker_part import CacheLink, CacheSettings

@@ -12,10 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
 from pressrun.cache.messages import (
     ORIGIN,
     Abandoned,
@@ -36,46 +34,13 @@ from pressrun.cache.messages import (
 )
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
+from workers.cache.bring import Bring, Brought
 from workers.cache.chunk_client import ChunkClient, PeerLacks, PeerRefused, PeerTimedOut
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
-from workers.cache.origin import Origin, OriginFailed, open_origin
+from workers.cache.origin import OriginFailed, open_origin
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """A model that lies whole on this host.
-
-    Parameters
-    ----------
-    path : Path
-        Its folder.
-    origin_bytes : int
-        Bytes that this host read from the origin for it.
-    """
-
-    path: Path
-    origin_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Bring:
-    """A revision on its way to this host."""
-
-    revision: str
-    filling: Filling
-    origin: Origin
-    digests: dict[str, str]
-    lacking: int
-    origin_bytes: int = 0
-    problem: str = ""
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def fail(self, problem: str) -> None:
-        self.problem = self.problem or problem
-        self.done.set()
 
 
 class Keeper:
@@ -105,9 +70,8 @@ class Keeper:
         self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
         self._scratch = threading.local()
         self._lock = threading.Lock()
-        self._brings: dict[str, _Bring] = {}
+        self._brings: dict[str, Bring] = {}
         self._one_at_a_time: dict[str, threading.Lock] = {}
-        self._targets: dict[str, list[tuple[_Bring, Chunk]]] = {}
         self._reading: Counter[str] = Counter()
 
     def announce(self) -> None:
@@ -115,8 +79,9 @@ class Keeper:
         self._send(self._me)
         self._send(Holds(self._me.host, self._store.held()))
         with self._lock:
-            wanted = [chunk for targets in self._targets.values() for _, chunk in targets[:1]]
-        self._send(Wants(self._me.host, tuple(map(_as_wanted, wanted))))
+            brings = list(self._brings.values())
+        for bring in brings:
+            self._send(_wants(self._me.host, bring))
 
     def bring(self, location: Location, manifest: ChunkManifest) -> Brought:
         """Make a revision lie whole on this host; returns at once if it does.
@@ -146,7 +111,7 @@ class Keeper:
             with closing(self._store.begin(manifest)) as filling:
                 bring = self._begin(location, manifest, filling)
                 try:
-                    bring.done.wait()
+                    bring.wait()
                 finally:
                     self._forget(bring)
                 if bring.problem:
@@ -181,65 +146,54 @@ class Keeper:
         self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, location: Location, manifest: ChunkManifest, filling: Filling) -> _Bring:
-        lacking = filling.lacking
+    def _begin(self, location: Location, manifest: ChunkManifest, filling: Filling) -> Bring:
+        lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
         digests = {file.path: file.digest for file in manifest.files}
-        bring = _Bring(manifest.revision, filling, open_origin(location), digests, len(lacking))
-        self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
-        if not lacking:
-            bring.done.set()
-            return bring
+        ordered = dict(reversed(lacking.items()))
+        bring = Bring(manifest.revision, filling, open_origin(location), digests, ordered)
         with self._lock:
             self._brings[manifest.revision] = bring
-            for chunk in lacking:
-                self._targets.setdefault(chunk.chunk_id, []).append((bring, chunk))
-        self._send(Wants(self._me.host, tuple(map(_as_wanted, lacking))))
+        self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
+        self._send(_wants(self._me.host, bring))
         return bring
 
-    def _forget(self, bring: _Bring) -> None:
+    def _forget(self, bring: Bring) -> None:
         with self._lock:
             self._brings.pop(bring.revision, None)
-            orphaned = []
-            for chunk_id, targets in list(self._targets.items()):
-                left = [target for target in targets if target[0] is not bring]
-                if left:
-                    self._targets[chunk_id] = left
-                else:
-                    del self._targets[chunk_id]
-                    orphaned.append(chunk_id)
-        if orphaned:
-            self._send(Unwanted(self._me.host, tuple(orphaned)))
+            others = {chunk_id for other in self._brings.values() for chunk_id in other.lacking}
+        self._send(Unwanted(self._me.host, tuple(set(bring.lacking) - others)))
+
+    def _waiting_for(self, chunk_id: str) -> list[Bring]:
+        with self._lock:
+            return [bring for bring in self._brings.values() if chunk_id in bring.lacking]
 
     def _fetch(self, order: Fetch) -> None:
+        from_origin = order.source == ORIGIN
         with self._lock:
-            targets = self._targets.get(order.chunk_id)
-            bring, chunk = targets[0] if targets else (None, None)
-            if order.source == ORIGIN:
-                self._reading[order.chunk_id] += 1
+            self._reading[order.chunk_id] += from_origin
         try:
-            if bring is None or chunk is None:
-                self._fail(order, "unneeded")
-            else:
-                self._fetch_for(order, bring, chunk)
+            self._fetch_for(order, self._waiting_for(order.chunk_id))
+        except Exception as error:  # whatever it is, the registry must hear of it, or the flight stays open
+            logger.warning("a chunk could not be fetched", exc_info=True)
+            self._fail(order, "origin" if from_origin else "refused", f"{type(error).__name__}: {error}")
         finally:
             with self._lock:
-                self._reading -= Counter({order.chunk_id: int(order.source == ORIGIN)})
+                self._reading -= Counter({order.chunk_id: int(from_origin)})
 
-    def _fetch_for(self, order: Fetch, bring: _Bring, chunk: Chunk) -> None:
+    def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
+        chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
+        if chunk is None:
+            self._fail(order, "unneeded")
+            return
         into = self._buffer(chunk.size_bytes)
         began = time.monotonic()
         try:
             if order.source == ORIGIN:
-                bring.origin.read(chunk.path, chunk.start, bring.digests[chunk.path], into)
-                bring.origin_bytes += len(into)
+                waiting[0].read(chunk, into)
             else:
                 self._client.fetch(order.address, order.chunk_id, into, order.timeout_s)
         except (PeerLacks, PeerRefused, PeerTimedOut, OriginFailed) as error:
             self._fail(order, _fault_of(error), str(error))
-            return
-        except Exception as error:  # whatever it is, the registry must hear of it, or the flight stays open
-            logger.warning("a chunk of %s could not be fetched", chunk.path, exc_info=True)
-            self._fail(order, "origin" if order.source == ORIGIN else "refused", type(error).__name__)
             return
         seconds = time.monotonic() - began
         found = hash_of(into)
@@ -250,21 +204,13 @@ class Keeper:
         self._keep(order, into, found, seconds)
 
     def _keep(self, order: Fetch, data: memoryview, found: str, seconds: float) -> None:
-        with self._lock:
-            targets = self._targets.pop(order.chunk_id, [])
-        for bring, chunk in targets:
+        for bring in self._waiting_for(order.chunk_id):
             try:
-                bring.filling.write(chunk, data)
-                bring.filling.commit(chunk, found)
+                bring.keep(order.chunk_id, data, found)
             except Exception as error:
-                bring.fail(f"{chunk.path} cannot be written to the cache folder ({type(error).__name__}: {error})")
+                bring.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
                 self._fail(order, "disk")
                 return
-            with self._lock:
-                bring.lacking -= 1
-                complete = bring.lacking == 0
-            if complete:
-                bring.done.set()
         self._send(Got(self._me.host, order.chunk_id, order.source, seconds, found))
 
     def _recheck(self, order: Recheck) -> None:
@@ -273,10 +219,8 @@ class Keeper:
             self._send(Dropped(self._me.host, (order.chunk_id,)))
 
     def _give_up(self, command: Abandoned) -> None:
-        with self._lock:
-            targets = self._targets.get(command.chunk_id, [])
-        for bring, chunk in targets:
-            bring.fail(f"{chunk.path}: {command.reason}")
+        for bring in self._waiting_for(command.chunk_id):
+            bring.fail(command.reason)
 
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
         self._send(Failed(self._me.host, order.chunk_id, order.source, fault, reason))
@@ -290,8 +234,9 @@ class Keeper:
         return memoryview(held)[:size_bytes]
 
 
-def _as_wanted(chunk: Chunk) -> WantedChunk:
-    return WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3)
+def _wants(host: str, bring: Bring) -> Wants:
+    lacking = list(bring.lacking.values())
+    return Wants(host, tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking))
 
 
 def _fault_of(error: Exception) -> Fault:
@@ -302,4 +247,4 @@ def _fault_of(error: Exception) -> Fault:
     return "timeout" if isinstance(error, PeerTimedOut) else "refused"
 
 
-__all__ = ["Brought", "Keeper"]
+__all__ = ["Keeper"]

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
-from pressrun.cache.traffic_report import TrafficReport
 from tornado.ioloop import PeriodicCallback
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Alive, Command, Dropped, Failed, Got, Holds, Joined, Left, Unwanted, Wants
 from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
+from pressrun.cache.traffic_report import TrafficReport
 from workers.cache.channel import Answer, Ask, Message, packed, stream_op, unpacked
 
 _TICK_MS = 1000

@@ -22,12 +22,13 @@ from pressrun.cache.messages import Abandoned, Fetch, Joined, Recheck
 from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
+from workers.cache.bring import Brought
 from workers.cache.channel import Answer, Ask, Message, packed, stream_op, unpacked
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.host_lock import HostLock
-from workers.cache.keeper import Brought, Keeper
+from workers.cache.keeper import Keeper
 from workers.cache.zone import zone_of
 
 _BEAT_MS = 4000
