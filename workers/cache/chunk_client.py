@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from types import TracebackType
 
 from pressrun.errors import PressrunError
-from workers.cache.chunk_protocol import (
-    ProtocolError,
-    Session,
-    Status,
-    check_token,
-    greet,
-    receive_answer,
-    send_request,
-)
+from workers.cache.chunk_protocol import ProtocolError, Status, receive_answer, send_request
+from workers.cache.peer_connections import PeerConnection, PeerConnections
 from workers.cache.rate_limit import RateLimit
-from workers.cache.sockets import Deadline, connect, cut, ready, receive_into, split_address
-
-_KEPT_IDLE = 4  # connections an address
-_KEPT_IDLE_S = 30.0  # less than servers keep theirs
-_CONNECT_S = 10.0
+from workers.cache.sockets import Deadline, receive_into
 
 
 class PeerLacks(PressrunError):
@@ -43,13 +27,6 @@ class PeerBusy(PeerRefused):
 
 class PeerTimedOut(PressrunError):
     """The chunk did not come in time."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Connection:
-    address: str
-    sock: socket.socket
-    session: Session
 
 
 class ChunkClient:
@@ -73,13 +50,8 @@ class ChunkClient:
     def __init__(
         self, token: bytes, ssl_context: ssl.SSLContext | None = None, download_bytes_per_s: float | None = None
     ) -> None:
-        self._token = check_token(token)
-        self._ssl_context = ssl_context
         self._limit = None if download_bytes_per_s is None else RateLimit(download_bytes_per_s)
-        self._lock = threading.Lock()
-        self._closed = False
-        self._used: set[socket.socket] = set()
-        self._idle: dict[str, list[tuple[float, _Connection]]] = {}
+        self._connections = PeerConnections(token, ssl_context, paced=self._limit is not None)
 
     def fetch(self, address: str, chunk_id: str, into: memoryview, timeout_s: float) -> None:
         """Fetch a chunk; whether it is the right bytes is for the caller to check.
@@ -121,14 +93,7 @@ class ChunkClient:
 
     def close(self) -> None:
         """Close idle connections and cut those in use, whose fetches fail at once."""
-        with self._lock:
-            self._closed = True
-            idle = [connection for kept in self._idle.values() for _, connection in kept]
-            self._idle.clear()
-            for sock in self._used:
-                cut(sock)
-        for connection in idle:
-            connection.sock.close()
+        self._connections.close()
 
     def __enter__(self) -> ChunkClient:
         """Return the client."""
@@ -142,115 +107,23 @@ class ChunkClient:
 
     def _fetch(self, address: str, chunk_id: str, into: memoryview, deadline: Deadline) -> Status:
         connection, status, size_bytes = self._asked(address, chunk_id, deadline)
-        with self._kept_after(connection):
+        with self._connections.lent(connection):
             if status is Status.HERE:
                 if size_bytes != len(into):
                     raise ProtocolError(f"it has {size_bytes:,} bytes there, {len(into):,} are expected")
                 receive_into(connection.sock, into, deadline, self._limit)
+        self._connections.keep(connection)
         return status
 
-    def _asked(self, address: str, chunk_id: str, deadline: Deadline) -> tuple[_Connection, Status, int]:
-        kept = self._take_idle(address)
+    def _asked(self, address: str, chunk_id: str, deadline: Deadline) -> tuple[PeerConnection, Status, int]:
+        kept = self._connections.take_idle(address)
         if kept:
             # The peer may have closed it since, or be another process now: that is no failure of this fetch.
-            with suppress(ConnectionError, ssl.SSLError), self._dropped_on_failure(kept):
-                send_request(kept.sock, kept.session, chunk_id, deadline)
-                return kept, *receive_answer(kept.sock, deadline)
-        fresh = self._connect(address, deadline)
-        with self._dropped_on_failure(fresh):
-            send_request(fresh.sock, fresh.session, chunk_id, deadline)
-            return fresh, *receive_answer(fresh.sock, deadline)
+            with suppress(ConnectionError, ssl.SSLError):
+                return self._ask(kept, chunk_id, deadline)
+        return self._ask(self._connections.open(address, deadline), chunk_id, deadline)
 
-    def _connect(self, address: str, deadline: Deadline) -> _Connection:
-        soon = deadline.within(_CONNECT_S)
-        sock = self._open(address, soon)
-        try:
-            self._use(sock)
-            ready(sock, soon)
-            return _Connection(address, sock, greet(sock, self._token, soon))
-        except BaseException as error:
-            self._drop(sock)
-            if isinstance(error, TimeoutError):
-                raise TimeoutError("it does not answer") from None
-            if isinstance(error, ConnectionError):
-                raise ProtocolError(
-                    f"the handshake failed ({error}); both hosts need the same token, and both TLS or neither"
-                ) from None
-            raise
-
-    def _open(self, address: str, deadline: Deadline) -> socket.socket:
-        try:
-            host, port = split_address(address)
-            raw = connect(host, port, deadline, paced=self._limit is not None)
-        except ValueError as error:  # of names that no resolver takes, too
-            raise ProtocolError(str(error)) from None
-        if not self._ssl_context:
-            return raw
-        try:
-            return self._ssl_context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
-        except BaseException:
-            raw.close()
-            raise
-
-    @contextmanager
-    def _kept_after(self, connection: _Connection) -> Iterator[None]:
-        with self._dropped_on_failure(connection):
-            yield
-        self._keep(connection)
-
-    @contextmanager
-    def _dropped_on_failure(self, connection: _Connection) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._drop(connection.sock)
-            self._drop_idle(connection.address)  # most likely they are no better
-            raise
-
-    def _use(self, sock: socket.socket) -> None:
-        with self._lock:
-            if self._closed:
-                raise ConnectionError("this client is closed")
-            self._used.add(sock)
-
-    def _drop(self, sock: socket.socket) -> None:
-        with self._lock:
-            self._used.discard(sock)
-        sock.close()
-
-    def _take_idle(self, address: str) -> _Connection | None:
-        self._drop_old()
-        with self._lock:
-            kept = self._idle.get(address)
-            if not kept:
-                return None
-            _, connection = kept.pop()
-            self._used.add(connection.sock)
-            return connection
-
-    def _keep(self, connection: _Connection) -> None:
-        with self._lock:
-            self._used.discard(connection.sock)
-            kept = self._idle.setdefault(connection.address, [])
-            if not self._closed and len(kept) < _KEPT_IDLE:
-                kept.append((time.monotonic(), connection))
-                return
-        connection.sock.close()
-
-    def _drop_idle(self, address: str) -> None:
-        with self._lock:
-            kept = self._idle.pop(address, [])
-        for _, connection in kept:
-            connection.sock.close()
-
-    def _drop_old(self) -> None:
-        oldest = time.monotonic() - _KEPT_IDLE_S
-        with self._lock:
-            old = [connection for kept in self._idle.values() for since, connection in kept if since < oldest]
-            fresh = {
-                address: [(since, connection) for since, connection in kept if since >= oldest]
-                for address, kept in self._idle.items()
-            }
-            self._idle = {address: kept for address, kept in fresh.items() if kept}
-        for connection in old:
-            connection.sock.close()
+    def _ask(self, connection: PeerConnection, chunk_id: str, deadline: Deadline) -> tuple[PeerConnection, Status, int]:
+        with self._connections.lent(connection):
+            send_request(connection.sock, connection.session, chunk_id, deadline)
+            return connection, *receive_answer(connection.sock, deadline)

@@ -86,15 +86,19 @@ def greet(sock: socket.socket, token: bytes, deadline: Deadline) -> Session:
     Raises
     ------
     ProtocolError
-        If the server does not know the token.
+        If the server does not know the token, or hangs up, as it does on who does not know its token.
     OSError
-        If the server closes the connection (as it does if this side does not know its token), or is too slow.
+        If the server is too slow.
     """
     mine = secrets.token_bytes(_NONCE_BYTES)
-    send(sock, _PROTOCOL + mine, deadline)
-    theirs = receive(sock, _NONCE_BYTES, deadline)
-    send(sock, _proof(token, b"client", mine, theirs), deadline)
-    if not hmac.compare_digest(receive(sock, _PROOF_BYTES, deadline), _proof(token, b"server", mine, theirs)):
+    try:
+        send(sock, _PROTOCOL + mine, deadline)
+        theirs = receive(sock, _NONCE_BYTES, deadline)
+        send(sock, _proof(token, b"client", mine, theirs), deadline)
+        proof = receive(sock, _PROOF_BYTES, deadline)
+    except ConnectionError:
+        raise ProtocolError("it hung up on the handshake; both need the same token, and both TLS or neither") from None
+    if not hmac.compare_digest(proof, _proof(token, b"server", mine, theirs)):
         raise ProtocolError("it does not know this cluster's token")
     return Session(_proof(token, b"requests", mine, theirs))
 
