@@ -19,7 +19,7 @@ from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
 from pressrun.errors import PressrunError
 from workers.cache.filling_file import FillingFile, opened
 from workers.cache.held_chunks import HeldChunks, Place, ids_of
-from workers.cache.revision_folder import RevisionFolder
+from workers.cache.revision_folder import RevisionFolder, sync_folder
 
 _THREADS = 4  # hashing lets go of the interpreter lock
 
@@ -178,6 +178,8 @@ class Filling:
                 raise ValueError(f"{self.folder} lacks {len(self._lacking)} chunks and cannot be published.")
             with ThreadPoolExecutor(_THREADS) as threads:
                 list(threads.map(self._publish_file, self._files))
+            for parent in {file.path.parent for file in self._files.values()}:
+                sync_folder(parent)
             whole, marker = self._with_hashes(), self._folder.marker()
             if marker is None or marker.manifest != whole:
                 self._folder.write_marker(whole)

@@ -21,7 +21,6 @@ from workers.cache.revision_folder import (
     Marker,
     is_whole,
     make_folders,
-    sync_folder,
 )
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -169,9 +168,10 @@ class FillingFile:
             self.is_final = False
 
     def publish(self) -> None:
-        """Give the file its own name once it is on disk whole; more than once does no harm.
+        """Give the file its own name once its bytes are on disk; more than once does no harm.
 
-        The partial name stays until `close`, for those who were told of it a moment ago.
+        Its new name may be lost with the power until `sync_folder`. The partial one stays until `close`, for those
+        who were told of it a moment ago.
         """
         with self._publishing:
             if self.is_final:
@@ -179,12 +179,10 @@ class FillingFile:
             assert self._journal is not None, f"{self.file.path} is not open"
             assert self.has_all, f"{self.file.path} lacks chunks"
             os.fsync(self._descriptor)
-            self._journal.sync()
             try:
                 os.link(self._partial, self._final)
             except OSError:  # a filesystem without links
                 self._partial.replace(self._final)
-            sync_folder(self._final.parent)
             self.is_final = True
 
     def close(self) -> None:
@@ -228,7 +226,6 @@ class FillingFile:
         try:
             for number, xxh3 in hashes.items():
                 journal.add(number, xxh3)
-            journal.sync()
         finally:
             journal.close()
 

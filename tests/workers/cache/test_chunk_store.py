@@ -96,6 +96,8 @@ def test_a_whole_file_is_seen_before_the_others_come(store: ChunkStore) -> None:
         assert filling.publish_file(VAE) == store.root / "r1" / VAE
         assert (store.root / "r1" / VAE).read_bytes() == files[VAE]
         assert not (store.root / "r1" / UNET).exists()
+        assert store.file_of(filling.manifest, VAE) == store.root / "r1" / VAE
+        assert store.file_of(filling.manifest, UNET) is None
         assert set(filling.whole_files()) == {VAE, "vae/empty.txt"}
         # Who was told of the place a moment before still finds the bytes there.
         assert before is not None
@@ -264,7 +266,7 @@ def test_bytes_that_differ_from_what_is_published_do_not_count(store: ChunkStore
 
 
 def test_names_that_the_cache_needs_are_refused(store: ChunkStore) -> None:
-    for name in ("complete.json", "a/b.partial", "b.journal"):
+    for name in ("complete.json", "a/b.partial", "b.journal", "../out", "/out", "a//b"):
         with pytest.raises(InvalidModel, match="rename it"):
             store.begin(manifest_of({name: b"x"}, "r1"))
     with pytest.raises(InvalidModel, match="cannot name a folder"):
