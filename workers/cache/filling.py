@@ -258,6 +258,8 @@ class Filling:
         try:
             with opened(place.piece.path) as descriptor:
                 read = os.preadv(descriptor, [view], place.piece.start)
+        except FileNotFoundError:  # dropped a moment ago
+            return False
         except OSError as error:
             logger.warning("Cannot copy chunk %d of %s on this host: %s.", chunk.number, chunk.path, error)
             return False
