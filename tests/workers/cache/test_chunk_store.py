@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
+import psutil
 import pytest
 
-from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
 from pressrun.errors import InvalidModel
 from tests.workers.cache.stored_models import (
     CHUNK_BYTES,
@@ -111,6 +114,31 @@ def test_a_chunk_with_another_hash_than_published_is_not_taken(store: ChunkStore
             filling.commit(chunk, hash_of(b"other"))
         assert chunk in filling.lacking
     assert chunk.chunk_id not in store.held()
+
+
+def test_many_threads_may_fill_at_once(store: ChunkStore) -> None:
+    files = model(1, chunks=200)
+    with store.begin(manifest_of(files, "r1")) as filling, ThreadPoolExecutor(8) as threads:
+
+        def fetch_one(chunk: Chunk) -> None:
+            filling.view(chunk)[:] = bytes_of(files, chunk)
+            if filling.commit(chunk, hash_of(bytes_of(files, chunk))):
+                filling.publish_file(chunk.path)
+
+        list(threads.map(fetch_one, Random(1).sample(filling.lacking, len(filling.lacking))))
+        assert filling.publish() == store.root / "r1"
+    assert contents(store.root / "r1") == files
+
+
+def test_what_was_written_does_not_count_as_the_processes_memory(store: ChunkStore) -> None:
+    chunk_bytes, process = 2**20, psutil.Process()
+    files = {"w.safetensors": bytes(64 * chunk_bytes)}
+    with store.begin(manifest_of(files, "r1", chunk_bytes=chunk_bytes)) as filling:
+        before_bytes, xxh3 = process.memory_info().rss, hash_of(bytes(chunk_bytes))
+        for chunk in filling.lacking:
+            filling.view(chunk)[:] = bytes(chunk_bytes)
+            filling.commit(chunk, xxh3)
+        assert process.memory_info().rss - before_bytes < 16 * chunk_bytes
 
 
 def test_a_chunk_that_is_there_cannot_be_written(store: ChunkStore) -> None:
