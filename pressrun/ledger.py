@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pressrun.cache.traffic_report import TrafficReport
 from pressrun.engine_options import OptionTrial
 from pressrun.failures import Failure
 from pressrun.profile import Profile
@@ -69,6 +70,8 @@ class Ledger:
     points : list of (float, int)
         Seconds since generating began, and images done by then; of a long run every second, fourth, ... entry and the
         last.
+    traffic : TrafficReport or None
+        How the models' files came to the hosts; None where nothing had to be brought.
     searches : dict of str to list of (str, float)
         Example queries, and the ids and scores of what they find.
     """
@@ -94,6 +97,7 @@ class Ledger:
     halvings: int = 0
     searches: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     origin_bytes: int = 0
+    traffic: TrafficReport | None = None
     reused: int = 0
     generating_since: float | None = None
     opened_at: float = field(default=0.0, init=False)

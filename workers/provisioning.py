@@ -1,6 +1,6 @@
 """Weights on every host, and the order that workers print by.
 
-Knows nothing of how fast the model is. Each host copies once; its workers share the copy.
+Knows nothing of how fast the model is. The cache reads each byte once for all hosts; a host's workers share its copy.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.run import Run
 from pressrun.storage import Store
+from workers.cache.joining import SharedCache
 from workers.fleet import Fleet
 from workers.model_cache import ensure_local
 from workers.order import PrintOrder
@@ -47,7 +48,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     StageFailed
         When the fleet cannot be opened.
     InvalidModel
-        When a file of the model cannot be copied.
+        When a file of the model cannot be had.
     """
     parts = parts_of(run)
     order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
@@ -56,6 +57,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
+    SharedCache(order.cache_folder).join(client)
     for name, part in parts.items():  # a model without a picture to draw stays where it is
         run.ledger.origin_bytes += _bring(client, part.job.model, part.facts, order.cache_folder)
         for adapter in order.of(name).adapters:

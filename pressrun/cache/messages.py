@@ -5,11 +5,12 @@ A host is a machine with one cache folder, whatever number of worker processes s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 ORIGIN = ""  # as the host that a chunk comes from
-Fault = Literal["corrupt", "timeout", "refused", "missing", "origin", "gone", "disk"]
+Fault = Literal["corrupt", "timeout", "refused", "missing", "origin", "gone", "disk", "unneeded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,18 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """A host has these chunks on disk and serves them."""
+    """A host has these chunks on disk and serves them.
+
+    Parameters
+    ----------
+    host : str
+        Who has them.
+    chunks : mapping
+        Their ids, and the hashes of their bytes.
+    """
 
     host: str
-    chunk_ids: tuple[str, ...]
+    chunks: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,8 @@ class Failed:
     fault : str
         "corrupt": the bytes do not have the hash; "timeout": too slow; "refused": nobody answers or speaks the
         protocol; "missing": the peer does not have it; "origin": the origin cannot give it, after every retry; "gone":
-        the origin has it no more, or has another; "disk": it cannot be written here.
+        the origin has it no more, or has another; "disk": it cannot be written here; "unneeded": nobody here waits for
+        it any more.
     reason : str
         What a person should read, without secrets.
     """
