@@ -113,8 +113,6 @@ class FillingFile:
             If the disk has no room; no new file is left then.
         """
         make_folders(self._folder, self._partial.parent)
-        if self._partial.exists() and self._partial.stat().st_nlink > 1:
-            self._partial.unlink()  # writing here would write into another file
         is_new = bool(self.unallocated_bytes) or not self._partial.exists()
         if is_new:
             self._partial.unlink(missing_ok=True)
@@ -154,7 +152,7 @@ class FillingFile:
     def remove(self, chunk: Chunk) -> None:
         """Record that a chunk is lacking again, and take the file's own name away.
 
-        Others become lacking with it where the bytes are shared with another revision, which must not be written.
+        Where another revision shares the bytes, it is repaired along with this one.
         """
         with self._publishing:
             self.hashes.pop(chunk.number, None)
@@ -207,13 +205,8 @@ class FillingFile:
 
     def _reopen(self) -> None:
         """Make a whole file a partial one again."""
-        hashes, self.is_final = self.hashes, False
-        if self._final.lstat().st_nlink > 1:
-            self.hashes = {}
-            self._final.unlink()
-            self.open()
-            return
-        self._write_journal(hashes)
+        self.is_final = False
+        self._write_journal(self.hashes)
         self._final.replace(self._partial)
         self.open()
 

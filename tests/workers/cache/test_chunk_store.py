@@ -233,10 +233,9 @@ def test_a_spoilt_chunk_of_a_shared_file_is_repaired_in_both_revisions(store: Ch
     with (store.root / "r1" / UNET).open("r+b") as file:
         file.write(b"spoilt")
     assert not store.recheck(chunk.chunk_id)
-    for revision in ("r1", "r2"):
-        assert store.folder_of(manifest_of(files, revision)) is None
-        store_model(store, files, revision)
-        assert contents(store.root / revision) == files
+    assert [store.folder_of(manifest_of(files, revision)) for revision in ("r1", "r2")] == [None, None]
+    assert [store_model(store, files, revision) for revision in ("r1", "r2")] == [CHUNK_BYTES, 0]
+    assert [contents(store.root / revision) for revision in ("r1", "r2")] == [files, files]
 
 
 def test_what_another_process_published_or_dropped_is_noticed(tmp_path: Path) -> None:
