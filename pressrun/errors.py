@@ -21,6 +21,14 @@ class InvalidModel(PressrunError):
     """The model folder cannot be used: missing component, pickle weights, unreachable hub id."""
 
 
+class CacheFull(PressrunError):
+    """The host's cache, or the disk under it, has no room for a model."""
+
+
+class CacheInUse(PressrunError):
+    """A model in the host's cache cannot be dropped while somebody uses or fills it."""
+
+
 class InvalidCollection(PressrunError):
     """The output location holds something that this job cannot continue."""
 

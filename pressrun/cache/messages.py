@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ORIGIN = ""  # as the host that a chunk comes from
-Fault = Literal["corrupt", "timeout", "refused", "missing", "origin", "disk"]
+Fault = Literal["corrupt", "timeout", "refused", "missing", "origin", "gone", "disk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ class Failed:
         Where it tried: a host, or `ORIGIN`.
     fault : str
         "corrupt": the bytes do not have the hash; "timeout": too slow; "refused": nobody answers or speaks the
-        protocol; "missing": the peer does not have it; "origin": the origin cannot give it, after every retry; "disk":
-        it cannot be written here.
+        protocol; "missing": the peer does not have it; "origin": the origin cannot give it, after every retry; "gone":
+        the origin has it no more, or has another; "disk": it cannot be written here.
     reason : str
         What a person should read, without secrets.
     """

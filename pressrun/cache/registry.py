@@ -1,0 +1,243 @@
+"""The registry of one cluster: is told what happens to chunks, and says who fetches which one from where.
+
+A pure state machine: no clock, no socket, no thread of its own. Whoever runs it passes events in and commands on, and
+asks for commands again every second or so, as leases, bans and slow flights end with time alone.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+
+from pressrun.cache.messages import (
+    ORIGIN,
+    Abandoned,
+    Alive,
+    Command,
+    Dropped,
+    Event,
+    Failed,
+    Fetch,
+    Got,
+    Holds,
+    Joined,
+    Left,
+    Recheck,
+    Unwanted,
+    Wants,
+)
+from pressrun.cache.sources import Choice, Limits, choose, peer_for
+from pressrun.cache.swarm import Ban, Flight, HostState, Swarm
+
+_NEWEST_WEIGHT = 0.2  # of the latest flight in the mean speed
+_ACCUSERS = 2  # hosts that received spoilt bytes from one host before nobody asks it any more
+_DEFAULT_LIMITS = Limits()
+
+
+class Registry:
+    """Chunks, their holders and the leases for reading them from the origin.
+
+    Parameters
+    ----------
+    limits : Limits
+        What may happen at once, and how long anybody waits.
+    """
+
+    def __init__(self, limits: Limits = _DEFAULT_LIMITS) -> None:
+        self.limits = limits
+        self.swarm = Swarm()
+        self._hashes: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}
+        self._origin_faults: dict[str, int] = {}
+        self._accusers: dict[str, set[str]] = {}
+        self._bytes_per_s = 0.0  # of one flight between peers, the mean of late
+        self._said: list[Command] = []
+
+    def tell(self, event: Event, now_s: float) -> None:
+        """Take in what happened; what follows from it comes by `commands`. News of hosts not known is passed over."""
+        self._heard(event, now_s)
+
+    def commands(self, now_s: float) -> list[Command]:
+        """Return what hosts are to do now; each command is given once.
+
+        Parameters
+        ----------
+        now_s : float
+            The time by the clock of the events; may not run backwards.
+        """
+        self._expire(now_s)
+        said, self._said = self._said, []
+        waiting = sorted((host for host in self.swarm.hosts.values() if host.wants), key=lambda host: len(host.flights))
+        while waiting:  # one chunk a host and round, so that nobody takes all leases
+            waiting = [host for host in waiting if self._send_for_next(host, said, now_s)]
+        return said
+
+    def second_tries(self, now_s: float) -> list[Command]:
+        """Return fetches beside flights that take too long, for hosts that wait for nothing else; ask every second."""
+        said: list[Command] = []
+        for host in self.swarm.hosts.values():
+            if host.ready or len(host.flights) >= self.limits.downloads:
+                continue
+            for flight in list(host.flights.values()):
+                if flight.source == ORIGIN or self._is_doubled(flight) or not self._is_late(flight, now_s):
+                    continue
+                source = peer_for(self.swarm, host, flight.chunk_id, self.limits, now_s)
+                if source is not None:
+                    said.append(self._send(host, Choice(flight.chunk_id, source), now_s))
+        return said
+
+    @singledispatchmethod
+    def _heard(self, event: object, now_s: float) -> None:
+        raise TypeError(f"the registry does not know what {type(event).__name__} means")
+
+    @_heard.register
+    def _(self, event: Joined, now_s: float) -> None:
+        self.swarm.remove(event.host)
+        self.swarm.add(HostState(event.host, event.zone, event.address))
+
+    @_heard.register
+    def _(self, event: Left, now_s: float) -> None:
+        self.swarm.remove(event.host)
+
+    @_heard.register
+    def _(self, event: Holds, now_s: float) -> None:
+        if host := self.swarm.hosts.get(event.host):
+            for chunk_id in event.chunk_ids:
+                self.swarm.hold(host, chunk_id)
+
+    @_heard.register
+    def _(self, event: Dropped, now_s: float) -> None:
+        if host := self.swarm.hosts.get(event.host):
+            for chunk_id in event.chunk_ids:
+                self.swarm.drop(host, chunk_id)
+
+    @_heard.register
+    def _(self, event: Wants, now_s: float) -> None:
+        if host := self.swarm.hosts.get(event.host):
+            for chunk in event.chunks:
+                if chunk.xxh3:
+                    self._hashes.setdefault(chunk.chunk_id, chunk.xxh3)
+                self._sizes[chunk.chunk_id] = chunk.size_bytes
+                self.swarm.want(host, chunk)
+
+    @_heard.register
+    def _(self, event: Unwanted, now_s: float) -> None:
+        if host := self.swarm.hosts.get(event.host):
+            for chunk_id in event.chunk_ids:
+                self.swarm.unwant(host, chunk_id)
+
+    @_heard.register
+    def _(self, event: Alive, now_s: float) -> None:
+        for chunk_id in event.chunk_ids:
+            lease = self.swarm.leases.get(chunk_id)
+            if lease is not None and lease.host == event.host:
+                lease.ends_s = now_s + self.limits.lease_s
+
+    @_heard.register
+    def _(self, event: Got, now_s: float) -> None:
+        host = self.swarm.hosts.get(event.host)
+        if host is None:
+            return
+        self._end(host, event.chunk_id, event.source)
+        known = self._hashes.setdefault(event.chunk_id, event.xxh3)
+        if known != event.xxh3:  # only where a lease ended early and the origin gave two readers different bytes
+            self._abandon(host, event.chunk_id, "it was changed at its origin while it was read")
+            return
+        host.bans.pop(event.source, None)
+        self._origin_faults.pop(event.chunk_id, None)
+        if event.source != ORIGIN and event.seconds > 0:
+            speed = self._sizes.get(event.chunk_id, 0) / event.seconds
+            mean = self._bytes_per_s or speed
+            self._bytes_per_s = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * speed
+        self.swarm.hold(host, event.chunk_id)
+
+    @_heard.register
+    def _(self, event: Failed, now_s: float) -> None:
+        host = self.swarm.hosts.get(event.host)
+        if host is None:
+            return
+        self._end(host, event.chunk_id, event.source)
+        if event.fault == "disk":
+            self._abandon(host, event.chunk_id, event.reason)
+            return
+        if event.fault == "missing":  # no fault of the peer, only of what is known of it
+            if event.source in self.swarm.hosts:
+                self.swarm.drop(self.swarm.hosts[event.source], event.chunk_id)
+            return
+        corrupt = event.fault == "corrupt"
+        _ban(host, event.source, now_s, self.limits.corrupt_ban_s if corrupt else self.limits.ban_s)
+        if event.source == ORIGIN:
+            self._count_origin_fault(event)
+        elif corrupt:
+            self._accuse(host, event, now_s)
+
+    def _count_origin_fault(self, event: Failed) -> None:
+        faults = self._origin_faults[event.chunk_id] = self._origin_faults.get(event.chunk_id, 0) + 1
+        if (faults < self.limits.attempts and event.fault != "gone") or self.swarm.holders(event.chunk_id):
+            return
+        del self._origin_faults[event.chunk_id]  # whoever asks for it later starts afresh
+        for name in list(self.swarm.wanting(event.chunk_id)):
+            self._abandon(self.swarm.hosts[name], event.chunk_id, event.reason)
+
+    def _accuse(self, host: HostState, event: Failed, now_s: float) -> None:
+        self._said.append(Recheck(event.source, event.chunk_id))
+        accusers = self._accusers.setdefault(event.source, set())
+        accusers.add(host.name)
+        if len(accusers) >= _ACCUSERS:
+            for other in self.swarm.hosts.values():
+                _ban(other, event.source, now_s, self.limits.corrupt_ban_s)
+            accusers.clear()
+
+    def _abandon(self, host: HostState, chunk_id: str, reason: str) -> None:
+        self.swarm.unwant(host, chunk_id)
+        self._said.append(Abandoned(host.name, chunk_id, reason))
+
+    def _end(self, host: HostState, chunk_id: str, source: str) -> None:
+        flight = host.flights.get((chunk_id, source))
+        if flight is not None:
+            self.swarm.end(flight)
+
+    def _expire(self, now_s: float) -> None:
+        for flight in self.swarm.all_flights():
+            if flight.ends_s <= now_s:
+                self.swarm.end(flight)
+
+    def _send_for_next(self, host: HostState, said: list[Command], now_s: float) -> bool:
+        choice = choose(self.swarm, host, self.limits, now_s)
+        if choice is not None:
+            said.append(self._send(host, choice, now_s))
+        return choice is not None
+
+    def _send(self, host: HostState, choice: Choice, now_s: float) -> Fetch:
+        from_origin = choice.source == ORIGIN
+        timeout_s = self.limits.lease_s if from_origin else self._timeout_s(choice.chunk_id)
+        # A peer's flight ends here only if the receiver is silent, who gives up first and says so.
+        ends_s = now_s + (timeout_s if from_origin else timeout_s + self.limits.lease_s)
+        self.swarm.begin(Flight(choice.chunk_id, host.name, choice.source, now_s, ends_s))
+        address = "" if from_origin else self.swarm.hosts[choice.source].address
+        known = self._hashes.get(choice.chunk_id, "")
+        return Fetch(host.name, choice.chunk_id, choice.source, address, known, timeout_s)
+
+    def _timeout_s(self, chunk_id: str) -> float:
+        expected_s = self._expected_s(chunk_id)
+        if expected_s is None:
+            return self.limits.first_timeout_s
+        return max(self.limits.least_timeout_s, self.limits.slack * expected_s)
+
+    def _expected_s(self, chunk_id: str) -> float | None:
+        return self._sizes.get(chunk_id, 0) / self._bytes_per_s if self._bytes_per_s else None
+
+    def _is_late(self, flight: Flight, now_s: float) -> bool:
+        expected_s = self._expected_s(flight.chunk_id)
+        return expected_s is not None and now_s - flight.began_s > max(1.0, 2 * expected_s)
+
+    def _is_doubled(self, flight: Flight) -> bool:
+        return sum(other.host == flight.host for other in self.swarm.flying(flight.chunk_id)) > 1
+
+
+def _ban(host: HostState, source: str, now_s: float, first_s: float) -> None:
+    ban = host.bans.setdefault(source, Ban())
+    ban.until_s = max(ban.until_s, now_s + first_s * 2**ban.strikes)
+    ban.strikes = min(ban.strikes + 1, 5)
+
+
+__all__ = ["Registry"]

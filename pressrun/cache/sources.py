@@ -1,0 +1,142 @@
+"""Where a host gets its next chunk from: from a peer of its zone, from one elsewhere, or by a lease from the origin.
+
+Rules, in their order. The origin is read where nobody holds a chunk and nobody else reads it; each host keeps a few
+such reads going, as the origin's link is the one that all wait for. Else the rarest chunk first, from the least busy
+holder. Over a zone's border a chunk travels once: while one host of a zone fetches it, the others wait for that copy.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from pressrun.cache.messages import ORIGIN
+from pressrun.cache.swarm import HostState, Swarm
+
+_LOOKED_AT = 32  # of the oldest and of the newest chunks that are to be had; all of them would cost the scheduler time
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much happens at once, and how long anybody waits.
+
+    Parameters
+    ----------
+    origin_each, origin_all : int
+        Reads from the origin at once, of one host and in all.
+    downloads, uploads : int
+        Chunks under way at once to one host, the origin's among them, and from one host.
+    lease_s : float
+        How long an origin read counts as alive without a sign of life.
+    first_timeout_s, least_timeout_s : float
+        Time for a chunk from a peer before any speed is known, and at least.
+    slack : float
+        Time for a chunk from a peer, in multiples of what is expected.
+    ban_s, corrupt_ban_s : float
+        How long a host keeps away from a source that failed it once, doubled each time; and after spoilt bytes.
+    attempts : int
+        Reads of one chunk from the origin that may fail, each after its own retries, before the chunk is given up.
+    """
+
+    origin_each: int = 2
+    origin_all: int = 64
+    downloads: int = 6
+    uploads: int = 8
+    lease_s: float = 20.0
+    first_timeout_s: float = 60.0
+    least_timeout_s: float = 5.0
+    slack: float = 4.0
+    ban_s: float = 2.0
+    corrupt_ban_s: float = 60.0
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a host should fetch next, and where."""
+
+    chunk_id: str
+    source: str
+
+
+def choose(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> Choice | None:
+    """Return the next chunk for a host and its source, or None where it has to wait or has all.
+
+    Parameters
+    ----------
+    swarm : Swarm
+        Who holds, wants and fetches what.
+    host : HostState
+        Whose turn it is.
+    limits : Limits
+        What may happen at once.
+    now_s : float
+        The time, for bans.
+    """
+    if not host.wants or len(host.flights) >= limits.downloads:
+        return None
+    may_read = may_read_origin(swarm, host, limits, now_s)
+    if may_read:
+        unread = next((chunk_id for chunk_id in swarm.unread if chunk_id in host.wants), None)
+        if unread is not None:
+            return Choice(unread, ORIGIN)
+    looked_at = dict.fromkeys(chain(islice(host.ready, _LOOKED_AT), islice(reversed(host.ready), _LOOKED_AT)))
+    for chunk_id in sorted(looked_at, key=lambda chunk_id: _rarity(swarm, host, chunk_id)):
+        source = peer_for(swarm, host, chunk_id, limits, now_s)
+        if source is None and may_read and _is_deserted(swarm, host, chunk_id, now_s):
+            source = ORIGIN
+        if source is not None:
+            return Choice(chunk_id, source)
+    return None
+
+
+def peer_for(swarm: Swarm, host: HostState, chunk_id: str, limits: Limits, now_s: float) -> str | None:
+    """Return the least busy holder from which a host may fetch a chunk now, or None."""
+    usable = [swarm.hosts[name] for name in swarm.holders(chunk_id) if is_usable(host, name, now_s)]
+    near = [holder for holder in usable if holder.zone == host.zone]
+    if not near and any(_is_near(swarm, host, flight.host) for flight in swarm.flying(chunk_id)):
+        return None  # a copy comes into the zone already
+    used = {source for fetched, source in host.flights if fetched == chunk_id}
+    free = [holder for holder in near or usable if holder.uploads < limits.uploads and holder.name not in used]
+    if not free:
+        return None
+    return min(free, key=lambda holder: (holder.uploads, _shuffled(host.name, holder.name, chunk_id))).name
+
+
+def may_read_origin(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> bool:
+    """Return whether a host may begin another read from the origin."""
+    return (
+        is_usable(host, ORIGIN, now_s)
+        and host.origin_reads() < limits.origin_each
+        and len(swarm.leases) < limits.origin_all
+    )
+
+
+def is_usable(host: HostState, source: str, now_s: float) -> bool:
+    """Return whether a source is another than the host itself and not banned by it."""
+    ban = host.bans.get(source)
+    return source != host.name and (ban is None or ban.until_s <= now_s)
+
+
+def _is_deserted(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:
+    """Return whether no holder serves this host and no copy is under way to anybody else, so none will come."""
+    if any(is_usable(host, name, now_s) for name in swarm.holders(chunk_id)):
+        return False
+    return next(swarm.flying(chunk_id), None) is None
+
+
+def _is_near(swarm: Swarm, host: HostState, name: str) -> bool:
+    return name != host.name and swarm.hosts[name].zone == host.zone
+
+
+def _rarity(swarm: Swarm, host: HostState, chunk_id: str) -> tuple[int, int]:
+    return len(swarm.holders(chunk_id)), _shuffled(host.name, chunk_id)
+
+
+def _shuffled(*names: str) -> int:
+    """Return a number that orders things differently for every host, and the same way at every call."""
+    return zlib.crc32("\0".join(names).encode())
+
+
+__all__ = ["Choice", "Limits", "choose", "is_usable", "may_read_origin", "peer_for"]

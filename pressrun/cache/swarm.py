@@ -1,0 +1,210 @@
+"""Who holds, wants and fetches which chunk: the registry's memory, kept consistent by its own methods.
+
+Knows nothing of who ought to fetch what from where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pressrun.cache.messages import ORIGIN, WantedChunk
+
+
+@dataclass(slots=True)
+class Flight:
+    """One chunk on its way to one host; where it comes from the origin, this is the lease.
+
+    Parameters
+    ----------
+    chunk_id : str
+        The chunk.
+    host : str
+        Who gets it.
+    source : str
+        The host it comes from, or `ORIGIN`.
+    began_s : float
+        When it was sent for.
+    ends_s : float
+        When it counts as lost, if nothing is heard.
+    """
+
+    chunk_id: str
+    host: str
+    source: str
+    began_s: float
+    ends_s: float
+
+
+@dataclass(slots=True)
+class Ban:
+    """Until when a host keeps away from a source, and how often in a row that came to be."""
+
+    until_s: float = 0.0
+    strikes: int = 0
+
+
+@dataclass(slots=True)
+class HostState:
+    """What is known of one host.
+
+    Parameters
+    ----------
+    name, zone, address : str
+        As it joined.
+    held : set of str
+        Chunks it serves.
+    wants : dict
+        Chunks it lacks, by id, in its order.
+    ready : dict
+        Ids of those that another host holds and that are not under way to it, oldest first; values mean nothing.
+    flights : dict
+        What is under way to it, by chunk and source.
+    uploads : int
+        Chunks under way from it.
+    bans : dict
+        Sources that failed it.
+    """
+
+    name: str
+    zone: str
+    address: str
+    held: set[str] = field(default_factory=set)
+    wants: dict[str, WantedChunk] = field(default_factory=dict)
+    ready: dict[str, None] = field(default_factory=dict)
+    flights: dict[tuple[str, str], Flight] = field(default_factory=dict)
+    uploads: int = 0
+    bans: dict[str, Ban] = field(default_factory=dict)
+
+    def origin_reads(self) -> int:
+        """Return how many chunks are under way to it from the origin."""
+        return sum(source == ORIGIN for _, source in self.flights)
+
+
+class Swarm:
+    """Hosts, and their chunks by holder, by wish and under way."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, HostState] = {}
+        self.leases: dict[str, Flight] = {}
+        # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give. Values mean nothing.
+        self.unread: dict[str, None] = {}
+        self._holders: dict[str, set[str]] = {}
+        self._wanting: dict[str, set[str]] = {}
+        self._flying: dict[str, dict[tuple[str, str], Flight]] = {}
+
+    def add(self, host: HostState) -> None:
+        """Take a host in; one of that name must have been removed before."""
+        self.hosts[host.name] = host
+
+    def remove(self, name: str) -> None:
+        """Forget a host with all it held, wanted and fetched; nothing happens if there is none."""
+        host = self.hosts.get(name)
+        if host is None:
+            return
+        for flight in list(host.flights.values()):
+            self.end(flight)
+        for chunk_id in list(host.wants):
+            self.unwant(host, chunk_id)
+        for chunk_id in list(host.held):
+            self.drop(host, chunk_id)
+        del self.hosts[name]
+        for flights in list(self._flying.values()):
+            for flight in [flight for flight in flights.values() if flight.source == name]:
+                self.end(flight)
+
+    def hold(self, host: HostState, chunk_id: str) -> None:
+        """Note that a host has a chunk."""
+        host.held.add(chunk_id)
+        self.unwant(host, chunk_id)
+        self._holders.setdefault(chunk_id, set()).add(host.name)
+        self.unread.pop(chunk_id, None)
+        for name in self._wanting.get(chunk_id, ()):
+            self._set_ready(self.hosts[name], chunk_id)
+
+    def drop(self, host: HostState, chunk_id: str) -> None:
+        """Note that a host has a chunk no more."""
+        host.held.discard(chunk_id)
+        holders = self._holders.get(chunk_id, set())
+        holders.discard(host.name)
+        if not holders:
+            self._holders.pop(chunk_id, None)
+            for name in self._wanting.get(chunk_id, ()):
+                self.hosts[name].ready.pop(chunk_id, None)
+            self._set_unread(chunk_id)
+
+    def want(self, host: HostState, chunk: WantedChunk) -> None:
+        """Note that a host lacks a chunk; one that it has is passed over."""
+        if chunk.chunk_id in host.held:
+            return
+        host.wants[chunk.chunk_id] = chunk
+        self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
+        self._set_ready(host, chunk.chunk_id)
+        self._set_unread(chunk.chunk_id)
+
+    def unwant(self, host: HostState, chunk_id: str) -> None:
+        """Note that a host does not look for a chunk any more."""
+        host.wants.pop(chunk_id, None)
+        host.ready.pop(chunk_id, None)
+        wanting = self._wanting.get(chunk_id, set())
+        wanting.discard(host.name)
+        if not wanting:
+            self._wanting.pop(chunk_id, None)
+            self.unread.pop(chunk_id, None)
+
+    def begin(self, flight: Flight) -> None:
+        """Note that a host is sent for a chunk."""
+        host = self.hosts[flight.host]
+        key = (flight.chunk_id, flight.source)
+        host.flights[key] = flight
+        host.ready.pop(flight.chunk_id, None)
+        self._flying.setdefault(flight.chunk_id, {})[flight.host, flight.source] = flight
+        if flight.source == ORIGIN:
+            self.leases[flight.chunk_id] = flight
+            self.unread.pop(flight.chunk_id, None)
+        elif flight.source in self.hosts:
+            self.hosts[flight.source].uploads += 1
+
+    def end(self, flight: Flight) -> None:
+        """Note that a flight is over, however it went."""
+        host = self.hosts[flight.host]
+        if host.flights.pop((flight.chunk_id, flight.source), None) is None:
+            return
+        flying = self._flying[flight.chunk_id]
+        del flying[flight.host, flight.source]
+        if not flying:
+            del self._flying[flight.chunk_id]
+        if flight.source == ORIGIN:
+            del self.leases[flight.chunk_id]
+            self._set_unread(flight.chunk_id)
+        elif flight.source in self.hosts:
+            self.hosts[flight.source].uploads -= 1
+        self._set_ready(host, flight.chunk_id)
+
+    def holders(self, chunk_id: str) -> set[str]:
+        """Return the names of the hosts that have a chunk."""
+        return self._holders.get(chunk_id, set())
+
+    def wanting(self, chunk_id: str) -> set[str]:
+        """Return the names of the hosts that lack a chunk."""
+        return self._wanting.get(chunk_id, set())
+
+    def flying(self, chunk_id: str) -> Iterator[Flight]:
+        """Yield what is under way of a chunk, to any host."""
+        yield from self._flying.get(chunk_id, {}).values()
+
+    def all_flights(self) -> list[Flight]:
+        """Return everything that is under way."""
+        return [flight for flights in self._flying.values() for flight in flights.values()]
+
+    def _set_ready(self, host: HostState, chunk_id: str) -> None:
+        under_way = any(flying.host == host.name for flying in self.flying(chunk_id))
+        if chunk_id in host.wants and not under_way and self._holders.get(chunk_id):
+            host.ready[chunk_id] = None
+
+    def _set_unread(self, chunk_id: str) -> None:
+        if self._wanting.get(chunk_id) and not self._holders.get(chunk_id) and chunk_id not in self.leases:
+            self.unread[chunk_id] = None
+
+
+__all__ = ["Ban", "Flight", "HostState", "Swarm"]

@@ -1,0 +1,314 @@
+"""The registry as a state machine: hosts come, go, fail and lie, and still every byte is read once and arrives."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pressrun.cache.messages import (
+    ORIGIN,
+    Abandoned,
+    Alive,
+    Dropped,
+    Failed,
+    Fetch,
+    Got,
+    Holds,
+    Joined,
+    Left,
+    Recheck,
+    WantedChunk,
+    Wants,
+)
+from pressrun.cache.registry import Registry
+from pressrun.cache.sources import Limits
+
+CHUNKS = tuple(WantedChunk(f"c{number}", 100) for number in range(6))
+FAULTS = ("", "corrupt", "timeout", "refused", "missing", "lost")
+LIMITS = Limits(origin_each=2, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
+
+
+def hash_of(chunk_id: str) -> str:
+    return f"hash of {chunk_id}"
+
+
+class Simulation:
+    """Hosts that do as they are told, with the registry they tell it to; a perfect network unless a test says no."""
+
+    def __init__(self, hosts: dict[str, str], limits: Limits = LIMITS) -> None:
+        self.registry = Registry(limits)
+        self.now = 0.0
+        self.origin_reads: list[str] = []
+        self.crossings: list[tuple[str, str]] = []
+        self.zones = hosts
+        self.under_way: list[Fetch] = []
+        self.held: dict[str, set[str]] = {name: set() for name in hosts}
+        self.said: list[object] = []
+        for name, zone in hosts.items():
+            self.registry.tell(Joined(name, zone, f"{name}:1"), self.now)
+
+    def want_all(self, *names: str) -> None:
+        for name in names or self.zones:
+            self.registry.tell(Wants(name, CHUNKS), self.now)
+
+    def take_commands(self) -> None:
+        for command in [*self.registry.commands(self.now), *self.registry.second_tries(self.now)]:
+            if isinstance(command, Fetch):
+                self.under_way.append(command)
+                if command.source == ORIGIN:
+                    self.origin_reads.append(command.chunk_id)
+                elif self.zones[command.source] != self.zones[command.host]:
+                    self.crossings.append((self.zones[command.host], command.chunk_id))
+            else:
+                self.said.append(command)
+
+    def arrive(self, fetch: Fetch) -> None:
+        self.under_way.remove(fetch)
+        self.held[fetch.host].add(fetch.chunk_id)
+        self.registry.tell(Got(fetch.host, fetch.chunk_id, fetch.source, 1.0, hash_of(fetch.chunk_id)), self.now)
+
+    def run(self) -> None:
+        for _ in range(1000):
+            self.take_commands()
+            if not self.under_way:
+                return
+            self.now += 0.1
+            self.arrive(self.under_way[0])
+        raise AssertionError("the hosts never have everything")
+
+
+def test_each_chunk_leaves_the_origin_once_for_all_hosts() -> None:
+    cluster = Simulation({f"h{number}": "" for number in range(5)})
+    cluster.want_all()
+    cluster.run()
+    assert sorted(cluster.origin_reads) == sorted(chunk.chunk_id for chunk in CHUNKS)
+    assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
+
+
+def test_a_host_that_comes_later_reads_nothing_from_the_origin() -> None:
+    cluster = Simulation({"early": "", "late": ""})
+    cluster.want_all("early")
+    cluster.run()
+    read = len(cluster.origin_reads)
+    cluster.want_all("late")
+    cluster.run()
+    assert len(cluster.origin_reads) == read
+    assert cluster.held["late"] == cluster.held["early"]
+
+
+def test_chunks_cross_into_a_zone_at_most_once() -> None:
+    cluster = Simulation({**{f"a{n}": "a" for n in range(4)}, **{f"b{n}": "b" for n in range(4)}})
+    cluster.want_all()
+    cluster.run()
+    assert len(cluster.crossings) == len(set(cluster.crossings))
+    assert sorted(cluster.origin_reads) == sorted(chunk.chunk_id for chunk in CHUNKS)
+
+
+def test_a_dead_hosts_lease_passes_to_another() -> None:
+    cluster = Simulation({"dies": "", "lives": ""})
+    cluster.want_all()
+    cluster.take_commands()
+    lost = [fetch for fetch in cluster.under_way if fetch.host == "dies"]
+    assert lost
+    cluster.registry.tell(Left("dies"), cluster.now)
+    cluster.under_way = [fetch for fetch in cluster.under_way if fetch.host != "dies"]
+    cluster.run()
+    assert cluster.held["lives"] == {chunk.chunk_id for chunk in CHUNKS}
+    assert len(cluster.origin_reads) == len(CHUNKS) + len(lost)
+
+
+def test_a_silent_lease_ends_and_one_with_signs_of_life_does_not() -> None:
+    cluster = Simulation({"slow": "", "other": ""}, Limits(origin_each=1, lease_s=10.0))
+    cluster.registry.tell(Wants("slow", CHUNKS[:1]), 0.0)
+    cluster.take_commands()
+    cluster.registry.tell(Wants("other", CHUNKS[:1]), 1.0)
+    cluster.now = 9.0
+    cluster.registry.tell(Alive("slow", ("c0",)), cluster.now)
+    cluster.now = 18.0
+    cluster.take_commands()
+    assert [fetch.host for fetch in cluster.under_way] == ["slow"]
+    cluster.now = 19.1
+    cluster.take_commands()
+    assert len([fetch for fetch in cluster.under_way if fetch.source == ORIGIN]) == 2
+
+
+def test_spoilt_bytes_are_fetched_elsewhere_and_their_sender_is_asked_to_look() -> None:
+    cluster = Simulation({"bad": "", "good": "", "new": ""})
+    for name in ("bad", "good"):
+        cluster.registry.tell(Holds(name, ("c0",)), 0.0)
+    cluster.registry.tell(Wants("new", CHUNKS[:1]), 0.0)
+    cluster.take_commands()
+    (first,) = cluster.under_way
+    cluster.under_way.clear()
+    cluster.registry.tell(Failed("new", "c0", first.source, "corrupt"), 0.0)
+    cluster.take_commands()
+    (second,) = cluster.under_way
+    assert {first.source, second.source} == {"bad", "good"}
+    assert cluster.said == [Recheck(first.source, "c0")]
+
+
+def test_a_peer_that_serves_nobody_does_not_bring_the_storm_back() -> None:
+    cluster = Simulation({"bad": "", **{f"h{number}": "" for number in range(6)}})
+    cluster.registry.tell(Holds("bad", ("c0",)), 0.0)
+    for number in range(6):
+        cluster.registry.tell(Wants(f"h{number}", CHUNKS[:1]), 0.0)
+    for _ in range(100):
+        cluster.take_commands()
+        if not cluster.under_way:
+            break
+        fetch = cluster.under_way[0]
+        if fetch.source == "bad":
+            cluster.under_way.remove(fetch)
+            cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, fetch.source, "corrupt"), cluster.now)
+        else:
+            cluster.arrive(fetch)
+    assert cluster.origin_reads == ["c0"]
+    assert all("c0" in cluster.held[f"h{number}"] for number in range(6))
+
+
+def test_what_the_origin_cannot_give_is_given_up_for_everybody_with_the_reason() -> None:
+    cluster = Simulation({"one": "", "two": ""})
+    for name in ("one", "two"):
+        cluster.registry.tell(Wants(name, CHUNKS[:1]), 0.0)
+    tries = 0
+    while not cluster.said:
+        cluster.take_commands()
+        for fetch in cluster.under_way:
+            tries += 1
+            cluster.registry.tell(Failed(fetch.host, "c0", ORIGIN, "origin", "the bucket is shut"), cluster.now)
+        cluster.under_way.clear()
+        cluster.now += 1.0
+        assert cluster.now < 100
+    assert tries == LIMITS.attempts
+    assert {said.host for said in cluster.said if isinstance(said, Abandoned)} == {"one", "two"}
+    assert all(isinstance(said, Abandoned) and said.reason == "the bucket is shut" for said in cluster.said)
+
+
+def test_what_the_origin_has_no_more_is_given_up_at_once() -> None:
+    cluster = Simulation({"one": ""})
+    cluster.registry.tell(Wants("one", CHUNKS[:1]), 0.0)
+    cluster.take_commands()
+    cluster.registry.tell(Failed("one", "c0", ORIGIN, "gone", "deleted"), 0.0)
+    cluster.take_commands()
+    assert cluster.said == [Abandoned("one", "c0", "deleted")]
+
+
+def test_a_reader_of_other_bytes_than_its_neighbours_is_told_so() -> None:
+    cluster = Simulation({"one": "", "two": ""})
+    cluster.registry.tell(Wants("one", CHUNKS[:1]), 0.0)
+    cluster.registry.tell(Got("one", "c0", ORIGIN, 1.0, "aa"), 0.0)
+    cluster.registry.tell(Wants("two", CHUNKS[:1]), 0.0)
+    cluster.registry.tell(Got("two", "c0", ORIGIN, 1.0, "bb"), 0.0)
+    (said,) = [command for command in cluster.registry.commands(0.0) if isinstance(command, Abandoned)]
+    assert (said.host, "changed" in said.reason) == ("two", True)
+
+
+def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
+    cluster = Simulation({"slow": "", "fast": "", "new": ""})
+    for name in ("slow", "fast"):
+        cluster.registry.tell(Holds(name, ("c0", "c1")), 0.0)
+    cluster.registry.tell(Wants("new", CHUNKS[:2]), 0.0)
+    cluster.take_commands()
+    quick, late = cluster.under_way
+    cluster.arrive(quick)
+    cluster.now = 5.0
+    cluster.take_commands()
+    (second,) = [fetch for fetch in cluster.under_way if fetch is not late]
+    assert (second.chunk_id, second.source != late.source) == (late.chunk_id, True)
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Any order of arrivals, deaths, faults, lost messages and time passing."""
+
+    hosts = st.sampled_from(["a", "b", "c", "d"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = Simulation({name: "x" if name in "ab" else "y" for name in "abcd"})
+        self.cluster.registry = Registry(LIMITS)
+        self.gone = set(self.cluster.zones)
+
+    @initialize()
+    def begin(self) -> None:
+        for name in "abc":
+            self.join(name)
+
+    @rule(name=hosts)
+    def join(self, name: str) -> None:
+        cluster = self.cluster
+        self.gone.discard(name)
+        cluster.under_way = [fetch for fetch in cluster.under_way if fetch.host != name]
+        cluster.registry.tell(Joined(name, cluster.zones[name], f"{name}:1"), cluster.now)
+        cluster.registry.tell(Holds(name, tuple(cluster.held[name])), cluster.now)
+        cluster.registry.tell(
+            Wants(name, tuple(chunk for chunk in CHUNKS if chunk.chunk_id not in cluster.held[name])), cluster.now
+        )
+
+    @rule(name=hosts)
+    def die(self, name: str) -> None:
+        self.gone.add(name)
+        self.cluster.under_way = [fetch for fetch in self.cluster.under_way if fetch.host != name]
+        self.cluster.registry.tell(Left(name), self.cluster.now)
+
+    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
+    def evict(self, name: str, chunk: WantedChunk) -> None:
+        if name not in self.gone and chunk.chunk_id in self.cluster.held[name]:
+            self.cluster.held[name].discard(chunk.chunk_id)
+            self.cluster.registry.tell(Dropped(name, (chunk.chunk_id,)), self.cluster.now)
+            self.cluster.registry.tell(Wants(name, (chunk,)), self.cluster.now)
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
+    def look(self, seconds: float) -> None:
+        self.cluster.now += seconds
+        self.cluster.take_commands()
+
+    @precondition(lambda self: self.cluster.under_way)
+    @rule(
+        which=st.integers(min_value=0), fault=st.sampled_from(["", "corrupt", "timeout", "refused", "missing", "lost"])
+    )
+    def conclude(self, which: int, fault: str) -> None:
+        cluster = self.cluster
+        fetch = cluster.under_way[which % len(cluster.under_way)]
+        if fault == "":
+            cluster.arrive(fetch)
+            return
+        cluster.under_way.remove(fetch)
+        if fault != "lost" and fetch.source != ORIGIN:
+            cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, fetch.source, fault), cluster.now)  # type: ignore[arg-type]
+
+    @invariant()
+    def nobody_reads_what_another_reads(self) -> None:
+        swarm = self.cluster.registry.swarm
+        readers = [flight.chunk_id for flight in swarm.all_flights() if flight.source == ORIGIN]
+        assert len(readers) == len(set(readers))
+        assert set(readers) == set(swarm.leases)
+
+    @invariant()
+    def limits_hold_and_books_agree(self) -> None:
+        swarm = self.cluster.registry.swarm
+        flights = swarm.all_flights()
+        for host in swarm.hosts.values():
+            assert len(host.flights) <= LIMITS.downloads
+            assert host.uploads == sum(flight.source == host.name for flight in flights) <= LIMITS.uploads
+            assert host.origin_reads() <= LIMITS.origin_each
+            assert not host.held & set(host.wants)
+            assert set(host.ready) <= set(host.wants)
+        assert not set(swarm.unread) & set(swarm.leases)
+
+    def teardown(self) -> None:
+        """Whatever happened: with time and a sound network, every living host has everything."""
+        cluster = self.cluster
+        for _ in range(50):
+            cluster.now += 200.0
+            cluster.take_commands()
+            while cluster.under_way:
+                cluster.arrive(cluster.under_way[0])
+                cluster.take_commands()
+        for name in set(cluster.zones) - self.gone:
+            assert not cluster.registry.swarm.hosts[name].wants
+
+
+TestAnyHistory = pytest.mark.filterwarnings("default")(AnyHistory.TestCase)
+TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,273 @@
+"""A host's cache folder: what comes is checked, shared and served, whoever else uses the folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
+from pressrun.errors import InvalidModel
+from tests.workers.cache.stored_models import (
+    CHUNK_BYTES,
+    Files,
+    bytes_of,
+    contents,
+    fetch,
+    manifest_of,
+    model,
+    store_model,
+)
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.filling import WrongChunk
+
+UNET = "unet/weights.safetensors"
+VAE = "vae/weights.safetensors"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ChunkStore:
+    return ChunkStore(tmp_path / "cache")
+
+
+def served(store: ChunkStore, chunk_id: str) -> bytes | None:
+    piece = store.find(chunk_id)
+    if piece is None:
+        return None
+    with piece.path.open("rb") as file:
+        return os.pread(file.fileno(), piece.size_bytes, piece.start)
+
+
+def assert_served(store: ChunkStore, manifest: ChunkManifest, files: Files) -> None:
+    assert {chunk.chunk_id for chunk in manifest.chunks()} <= set(store.held())
+    for chunk in manifest.chunks():
+        assert served(store, chunk.chunk_id) == bytes_of(files, chunk)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_filled_revision_is_whole_and_its_chunks_are_served(store: ChunkStore, published: bool) -> None:
+    files, manifest = model(1), manifest_of(model(1), "r1", published)
+    assert store.folder_of(manifest) is None
+    assert store_model(store, files, "r1", published) == sum(map(len, files.values()))
+    assert store.folder_of(manifest) == store.root / "r1"
+    assert contents(store.root / "r1") == files
+    assert_served(store, manifest, files)
+    assert_served(ChunkStore(store.root), manifest, files)
+
+
+def test_found_hashes_are_kept_and_name_the_chunks_too(store: ChunkStore) -> None:
+    files = model(1)
+    store_model(store, files, "r1")
+    published = manifest_of(files, "r1", published=True)
+    assert store.manifest_of("r1") == published
+    assert_served(store, published, files)
+
+
+def test_folders_and_files_are_for_this_user_only(store: ChunkStore) -> None:
+    store_model(store, model(1), "r1")
+    with store.pin("r1"), store.begin(manifest_of(model(2), "r2")):
+        for path in (store.root, *store.root.rglob("*")):
+            assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_chunks_are_served_while_others_are_lacking(store: ChunkStore) -> None:
+    files, manifest = model(1), manifest_of(model(1), "r1")
+    with store.begin(manifest) as filling:
+        first, *others = filling.lacking
+        fetch(filling, files, [first])
+        assert served(store, first.chunk_id) == bytes_of(files, first)
+        assert all(served(store, other.chunk_id) is None for other in others)
+        assert store.folder_of(manifest) is None
+        with pytest.raises(ValueError, match="lacks 6 chunks"):
+            filling.publish()
+
+
+def test_a_whole_file_is_seen_before_the_others_come(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "r1")) as filling:
+        chunks = [chunk for chunk in filling.lacking if chunk.path == VAE]
+        for chunk in chunks:
+            filling.view(chunk)[:] = bytes_of(files, chunk)
+            is_whole = filling.commit(chunk, hash_of(bytes_of(files, chunk)))
+            assert is_whole == (chunk == chunks[-1])
+        before = store.find(chunks[0].chunk_id)
+        assert filling.publish_file(VAE) == store.root / "r1" / VAE
+        assert (store.root / "r1" / VAE).read_bytes() == files[VAE]
+        assert not (store.root / "r1" / UNET).exists()
+        assert store.file_of(filling.manifest, VAE) == store.root / "r1" / VAE
+        assert store.file_of(filling.manifest, UNET) is None
+        assert set(filling.whole_files()) == {VAE, "vae/empty.txt"}
+        # Who was told of the place a moment before still finds the bytes there.
+        assert before is not None
+        assert before.path.read_bytes() == files[VAE]
+
+
+def test_a_chunk_with_another_hash_than_published_is_not_taken(store: ChunkStore) -> None:
+    with store.begin(manifest_of(model(1), "r1", published=True)) as filling:
+        chunk = filling.lacking[0]
+        with pytest.raises(WrongChunk, match=f"{hash_of(b'other')}, but {chunk.xxh3} is known"):
+            filling.commit(chunk, hash_of(b"other"))
+        assert chunk in filling.lacking
+    assert chunk.chunk_id not in store.held()
+
+
+def test_a_chunk_that_is_there_cannot_be_written(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "r1")) as filling:
+        chunk = filling.lacking[0]
+        fetch(filling, files, [chunk])
+        filling.commit(chunk, hash_of(bytes_of(files, chunk)))
+        with pytest.raises(ValueError, match="is there already"):
+            filling.view(chunk)
+
+
+def test_publishing_again_does_no_harm(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "r1")) as filling:
+        fetch(filling, files)
+        assert filling.publish() == filling.publish()
+    with store.begin(manifest_of(files, "r1")) as again:
+        assert again.lacking == []
+        again.publish()
+    assert contents(store.root / "r1") == files
+
+
+def test_files_of_the_same_content_are_shared_between_revisions(store: ChunkStore) -> None:
+    base, tuned = model(1), {**model(1), UNET: model(2)[UNET]}
+    store_model(store, base, "base")
+    assert store_model(store, tuned, "tuned") == len(tuned[UNET])
+    assert (store.root / "tuned" / VAE).samefile(store.root / "base" / VAE)
+    assert contents(store.root / "tuned") == tuned
+    assert store.status().size_bytes == sum(map(len, base.values())) + len(tuned[UNET])
+    store.drop("base")
+    assert contents(store.root / "tuned") == tuned
+    assert_served(store, manifest_of(tuned, "tuned"), tuned)
+
+
+def test_published_chunks_that_another_file_has_are_copied(store: ChunkStore) -> None:
+    base = model(1)
+    tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
+    store_model(store, base, "base")
+    assert store_model(store, tuned, "tuned", published=True) == CHUNK_BYTES
+    assert contents(store.root / "tuned") == tuned
+    assert contents(store.root / "base") == base
+
+
+def test_a_chunk_that_comes_twice_in_a_model_is_fetched_once(store: ChunkStore) -> None:
+    files = {"a.safetensors": bytes(3 * CHUNK_BYTES), "b.safetensors": bytes(3 * CHUNK_BYTES)}
+    assert store_model(store, files, "zeros", published=True) == CHUNK_BYTES
+    assert contents(store.root / "zeros") == files
+
+
+def test_a_missing_or_cut_file_is_fetched_again_and_nothing_else(store: ChunkStore) -> None:
+    files, manifest = model(1), manifest_of(model(1), "r1")
+    store_model(store, files, "r1")
+    (store.root / "r1" / VAE).write_bytes(files[VAE][:-1])
+    (store.root / "r1" / "model_index.json").unlink()
+    assert store.folder_of(manifest) is None
+    assert store_model(ChunkStore(store.root), files, "r1") == len(files[VAE]) + 30
+    assert store.folder_of(manifest)
+    assert contents(store.root / "r1") == files
+
+
+def test_a_spoilt_chunk_is_found_dropped_and_repaired_alone(tmp_path: Path) -> None:
+    lost: list[str] = []
+    store = ChunkStore(tmp_path / "cache", dropped=lost.extend)
+    files, manifest = model(1), manifest_of(model(1), "r1")
+    store_model(store, files, "r1")
+    second = manifest.files[1].chunks()[1]
+    assert store.recheck(second.chunk_id)
+    with (store.root / "r1" / UNET).open("r+b") as file:
+        file.seek(second.start)
+        file.write(b"spoilt")
+    assert not store.recheck(second.chunk_id)
+    assert second.chunk_id in lost
+    assert store.find(second.chunk_id) is None
+    assert store.folder_of(manifest) is None
+    assert store_model(store, files, "r1") == CHUNK_BYTES
+    assert_served(store, manifest, files)
+
+
+def test_a_spoilt_chunk_of_a_filling_is_lacking_again(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "r1")) as filling:
+        fetch(filling, files)
+        filling.publish_file(UNET)
+        chunk = manifest_of(files, "r1").files[1].chunks()[2]
+        piece = store.find(chunk.chunk_id)
+        assert piece is not None
+        with piece.path.open("r+b") as file:
+            file.seek(piece.start)
+            file.write(b"spoilt")
+        assert not store.recheck(chunk.chunk_id)
+        assert filling.lacking == [chunk]
+        fetch(filling, files)
+        filling.publish()
+    assert contents(store.root / "r1") == files
+
+
+def test_a_spoilt_chunk_of_a_shared_file_is_repaired_in_both_revisions(store: ChunkStore) -> None:
+    files = model(1)
+    for revision in ("r1", "r2"):
+        store_model(store, files, revision)
+    chunk = manifest_of(files, "r1").files[1].chunks()[0]
+    with (store.root / "r1" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    assert not store.recheck(chunk.chunk_id)
+    for revision in ("r1", "r2"):
+        assert store.folder_of(manifest_of(files, revision)) is None
+        store_model(store, files, revision)
+        assert contents(store.root / revision) == files
+
+
+def test_what_another_process_published_or_dropped_is_noticed(tmp_path: Path) -> None:
+    lost: list[str] = []
+    mine, others = ChunkStore(tmp_path, dropped=lost.extend), ChunkStore(tmp_path)
+    store_model(others, model(1), "r1")
+    chunk_ids = {chunk.chunk_id for chunk in manifest_of(model(1), "r1").chunks()}
+    assert chunk_ids <= set(mine.held())
+    others.drop("r1")
+    assert mine.held() == []
+    assert chunk_ids <= set(lost)
+
+
+def test_a_revision_of_an_older_version_is_complete_and_learns_its_hashes_when_begun(store: ChunkStore) -> None:
+    files, manifest = model(1), manifest_of(model(1), "r1")
+    for path, content in files.items():
+        (store.root / "r1" / path).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / "r1" / path).write_bytes(content)
+    sizes = {path: len(content) for path, content in files.items()}
+    (store.root / "r1" / "complete.json").write_text(json.dumps({"revision": "r1", "sizes": sizes}))
+    assert store.folder_of(manifest) == store.root / "r1"
+    assert store.held() == []
+    assert store_model(store, files, "r1") == 0
+    assert_served(store, manifest, files)
+
+
+def test_a_whole_looking_file_that_nothing_speaks_for_is_fetched(store: ChunkStore) -> None:
+    files = model(1)
+    (store.root / "r1" / "unet").mkdir(parents=True)
+    (store.root / "r1" / UNET).write_bytes(bytes(len(files[UNET])))
+    assert store_model(store, files, "r1") == sum(map(len, files.values()))
+    assert contents(store.root / "r1") == files
+
+
+def test_bytes_that_differ_from_what_is_published_do_not_count(store: ChunkStore) -> None:
+    files = model(1)
+    store_model(store, {**files, VAE: model(2)[VAE]}, "r1")
+    published = manifest_of(files, "r1", published=True)
+    assert store.folder_of(published) is None
+    with store.begin(published) as filling:
+        assert fetch(filling, files) == len(files[VAE])
+        filling.publish()
+    assert contents(store.root / "r1") == files
+
+
+def test_names_that_the_cache_needs_are_refused(store: ChunkStore) -> None:
+    for name in ("complete.json", "a/b.partial", "b.journal", "../out", "/out", "a//b"):
+        with pytest.raises(InvalidModel, match="rename it"):
+            store.begin(manifest_of({name: b"x"}, "r1"))
+    with pytest.raises(InvalidModel, match="cannot name a folder"):
+        store.begin(manifest_of(model(1), "../out"))

@@ -1,0 +1,111 @@
+"""Which chunks of a partial file are there: a record a chunk, beside the file, that survives a kill.
+
+Knows nothing of the chunks' bytes. A record is a claim to be checked again, so nothing here waits for the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from pathlib import Path
+
+import xxhash
+
+from pressrun.cache.chunk_manifest import ChunkedFile
+
+_MAGIC = b"pressrun chunks\1"
+_RECORD = struct.Struct("<16s8s8x")  # hash of the chunk, check of the record
+_HEAD_BYTES = 32
+
+
+class Journal:
+    """The record of one partial file. Chunks have places of their own in it, so threads may write at once.
+
+    Parameters
+    ----------
+    path : Path
+        Where it lies; made if missing, begun anew if it speaks of another content or other chunks.
+    file : ChunkedFile
+        The file it speaks of.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or the disk has no room for it.
+    """
+
+    def __init__(self, path: Path, file: ChunkedFile) -> None:
+        self.path = path
+        self._head = _head_of(file)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            if os.pread(self._descriptor, _HEAD_BYTES, 0) != self._head:
+                os.ftruncate(self._descriptor, 0)
+                # All of its room now, so that a disk that fills up later cannot stop a chunk from being recorded.
+                allocate(self._descriptor, _HEAD_BYTES + _RECORD.size * len(file))
+                os.pwrite(self._descriptor, self._head, 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, number: int, xxh3: str) -> None:
+        """Record that a chunk is there."""
+        digest = bytes.fromhex(xxh3)
+        self._write(number, _RECORD.pack(digest, _check(self._head, number, digest)))
+
+    def remove(self, number: int) -> None:
+        """Record that a chunk is not there any more."""
+        self._write(number, bytes(_RECORD.size))
+
+    def close(self) -> None:
+        """Let go of the file; more than once does no harm."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _write(self, number: int, record: bytes) -> None:
+        os.pwrite(self._descriptor, record, _HEAD_BYTES + _RECORD.size * number)
+
+
+def read_journal(path: Path, file: ChunkedFile) -> dict[int, str]:
+    """Return the recorded chunks' hashes by number; what is missing, torn or of another file is left out."""
+    try:
+        told = path.read_bytes()
+    except OSError:
+        return {}
+    head = _head_of(file)
+    if told[:_HEAD_BYTES] != head:
+        return {}
+    found = {}
+    for number in range(min(len(file), (len(told) - _HEAD_BYTES) // _RECORD.size)):
+        digest, check = _RECORD.unpack_from(told, _HEAD_BYTES + _RECORD.size * number)
+        if check == _check(head, number, digest):
+            found[number] = digest.hex()
+    return found
+
+
+def allocate(descriptor: int, size_bytes: int) -> None:
+    """Give a file its size and its room on disk.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for it.
+    """
+    if size_bytes and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    else:
+        os.ftruncate(descriptor, size_bytes)
+
+
+def _head_of(file: ChunkedFile) -> bytes:
+    named = f"{file.content}\0{file.size_bytes}\0{file.chunk_bytes}"
+    return _MAGIC + hashlib.blake2b(named.encode(), digest_size=_HEAD_BYTES - len(_MAGIC)).digest()
+
+
+def _check(head: bytes, number: int, digest: bytes) -> bytes:
+    return xxhash.xxh3_64_digest(head + number.to_bytes(8, "little") + digest)
+
+
+__all__ = ["Journal", "allocate", "read_journal"]
