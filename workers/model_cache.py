@@ -13,6 +13,7 @@ from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
 
 from pressrun.cache.chunk_manifest import cut
+from pressrun.cache.published import manifest_for
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter
 from pressrun.models.diffusers_folder import ModelFacts
@@ -83,7 +84,7 @@ def _bring(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root
     if folder is not None:
         return Brought(folder)
     with AloneKeeper(store) as keeper:
-        return keeper.bring(location, manifest, single_file)
+        return keeper.bring(location, manifest_for(location, facts), single_file)
 
 
 __all__ = ["CachedModel", "ensure_local"]

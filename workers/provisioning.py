@@ -12,6 +12,7 @@ from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
+from pressrun.cache.published import manifest_for
 from pressrun.cache.traffic_report import TrafficReport
 from pressrun.errors import StageFailed
 from pressrun.location import Location
@@ -88,6 +89,7 @@ def _bring_all(run: Run, client: Client, cache: SharedCache, needs: list[Need]) 
     run.ledger.read_traffic = came
     with telling_progress(came):
         for location, facts in needs:
+            cache.offer(client, manifest_for(location, facts))
             run.ledger.origin_bytes += _bring(client, location, facts, cache.folder)
     run.ledger.take_traffic()
 
