@@ -5,23 +5,21 @@ Knows nothing of how fast the model is. Each host copies once; its workers share
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.compute as pc
 from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
-from pressrun.errors import StageFailed
+from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
-from pressrun.models.diffusers_folder import ModelFacts
-from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.run import Run
 from pressrun.storage import Store
+from workers.cache.runtimes import Facts, bring
 from workers.fleet import Fleet
-from workers.model_cache import ensure_local
 from workers.order import PrintOrder
 
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
@@ -47,7 +45,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     StageFailed
         When the fleet cannot be opened.
     InvalidModel
-        When a file of the model cannot be copied.
+        When a file of the model cannot be brought to a host.
     """
     parts = parts_of(run)
     order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
@@ -56,13 +54,21 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
-    for name, part in parts.items():  # a model without a picture to draw stays where it is
-        run.ledger.origin_bytes += _bring(client, part.job.model, part.facts, order.cache_folder)
-        for adapter in order.of(name).adapters:
-            run.ledger.origin_bytes += _bring(client, adapter.location, adapter, order.cache_folder)
-    if order.embedder is not None and order.embedder_facts is not None:
-        run.ledger.origin_bytes += _bring(client, order.embedder, order.embedder_facts, order.cache_folder)
+    needed = list(_needed(order, parts))
+    _check_mounts(client, order, needed)
+    for location, facts in needed:
+        run.ledger.origin_bytes += _bring(client, order, location, facts)
     return order
+
+
+def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[tuple[Location, Facts]]:
+    """Yield what the hosts need; a model without a picture to draw stays where it is."""
+    for name, part in parts.items():
+        yield part.job.model, part.facts
+        for adapter in order.of(name).adapters:
+            yield adapter.location, adapter
+    if order.embedder is not None and order.embedder_facts is not None:
+        yield order.embedder, order.embedder_facts
 
 
 def _open(run: Run, fleet: Fleet) -> Client:
@@ -90,6 +96,7 @@ def _order(run: Run) -> PrintOrder:
         picture_format=job.picture_format,
         adapters=_used_adapters(run),
         layout=job.layout,
+        cache=job.cache,
     )
 
 
@@ -113,16 +120,35 @@ def _sees_run(order: PrintOrder) -> bool:
     return Store(order.collection).exists(layout.run(order.run_id, FLEET))
 
 
-def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
+def _check_mounts(client: Client, order: PrintOrder, needed: Sequence[tuple[Location, Facts]]) -> None:
+    """Refuse hosts that lack a file which should be mounted there, all of them at once."""
+    if order.cache.runtime == "mount":
+        said = client.run(_say_what_lacks, order, needed)
+        lacking = sorted({text for texts in said.values() for text in texts})
+        if lacking:
+            raise InvalidModel("\n".join(lacking))
+
+
+def _say_what_lacks(order: PrintOrder, needed: Sequence[tuple[Location, Facts]]) -> list[str]:
+    lacking = []
+    for location, facts in needed:
+        try:
+            bring(order, location, facts)
+        except InvalidModel as error:
+            lacking.append(str(error))
+    return lacking
+
+
+def _bring(client: Client, order: PrintOrder, location: Location, facts: Facts) -> int:
     """Have one worker of each host make sure of its copy, and return the bytes read from the origin."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     one_a_host = {address.rpartition(":")[0]: address for address in workers}
     futures = [
-        client.submit(_ensure, location, facts, cache_folder, workers=[address], allow_other_workers=True, pure=False)
+        client.submit(_ensure, order, location, facts, workers=[address], allow_other_workers=True, pure=False)
         for address in one_a_host.values()
     ]
     return sum(client.gather(futures))
 
 
-def _ensure(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
-    return ensure_local(location, facts, Path(cache_folder).expanduser()).origin_bytes
+def _ensure(order: PrintOrder, location: Location, facts: Facts) -> int:
+    return bring(order, location, facts).origin_bytes

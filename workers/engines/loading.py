@@ -10,10 +10,10 @@ from typing import cast
 
 from pressrun.engine_name import engine_factory
 from pressrun.models.adapter_file import Adapter
+from workers.cache.runtimes import bring
 from workers.cancellation import should_stop
 from workers.device_turn import device_turn
 from workers.engines.renderer import Renderer
-from workers.model_cache import ensure_local
 from workers.order import PrintOrder
 
 
@@ -41,13 +41,12 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
         RenderOptions,
     )
 
-    cache = Path(order.cache_folder).expanduser()
-    folder = ensure_local(order.model, order.facts, cache).path
-    adapters = {adapter.name: _local_file(adapter, cache) for adapter in order.adapters}
+    folder = bring(order, order.model, order.facts).path
+    adapters = {adapter.name: _local_file(order, adapter) for adapter in order.adapters}
     options = RenderOptions(dtype=order.dtype, variant=order.facts.variant, adapters=adapters, tuning=order.options)
     return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early))
 
 
-def _local_file(adapter: Adapter, cache: Path) -> Path:
-    place = ensure_local(adapter.location, adapter, cache).path
+def _local_file(order: PrintOrder, adapter: Adapter) -> Path:
+    place = bring(order, adapter.location, adapter).path
     return place if place.is_file() else place / adapter.files[0].path
