@@ -138,9 +138,9 @@ class Failed:
         Where it tried: a host, or `ORIGIN`.
     fault : str
         "corrupt": the bytes do not have the hash; "timeout": too slow; "refused": nobody answers or speaks the
-        protocol; "busy": the peer sends as much as it may; "missing": the peer does not have it; "origin": the origin cannot give it, after every retry; "gone":
-        the origin has it no more, or has another; "disk": it cannot be written here; "unneeded": nobody here waits for
-        it any more.
+        protocol; "busy": the peer sends as much as it may; "missing": the peer does not have it; "origin": the origin
+        cannot give it, after every retry; "gone": the origin has it no more, or has another; "disk": it cannot be
+        written here; "unneeded": nobody here waits for it any more.
     reason : str
         What a person should read, without secrets.
     """
