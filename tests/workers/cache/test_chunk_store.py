@@ -163,6 +163,15 @@ def test_files_of_the_same_content_are_shared_between_revisions(store: ChunkStor
     assert_served(store, manifest_of(tuned, "tuned"), tuned)
 
 
+def test_a_file_of_other_bytes_than_published_is_not_shared(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "old")) as filling:
+        fetch(filling, {**files, VAE: model(2)[VAE]})
+        filling.publish()
+    assert store_model(store, files, "new", published=True) == len(files[VAE])
+    assert contents(store.root / "new") == files
+
+
 def test_published_chunks_that_another_file_has_are_copied(store: ChunkStore) -> None:
     base = model(1)
     tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
