@@ -181,6 +181,16 @@ def test_published_chunks_that_another_file_has_are_copied(store: ChunkStore) ->
     assert contents(store.root / "base") == base
 
 
+def test_a_chunk_that_is_spoilt_on_disk_is_not_copied(store: ChunkStore) -> None:
+    base = model(1)
+    tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
+    store_model(store, base, "base")
+    with (store.root / "base" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    assert store_model(store, tuned, "tuned", published=True) == 2 * CHUNK_BYTES
+    assert contents(store.root / "tuned") == tuned
+
+
 def test_a_chunk_that_comes_twice_in_a_model_is_fetched_once(store: ChunkStore) -> None:
     files = {"a.safetensors": bytes(3 * CHUNK_BYTES), "b.safetensors": bytes(3 * CHUNK_BYTES)}
     assert store_model(store, files, "zeros", published=True) == CHUNK_BYTES
