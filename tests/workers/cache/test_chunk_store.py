@@ -297,6 +297,7 @@ def test_bytes_that_differ_from_what_is_published_do_not_count(store: ChunkStore
     with store.begin(published) as filling:
         assert fetch(filling, files) == len(files[VAE])
         filling.publish()
+    assert store.folder_of(published) == store.root / "r1"
     assert contents(store.root / "r1") == files
 
 
