@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -257,7 +258,10 @@ def test_a_spoilt_chunk_of_a_shared_file_is_repaired_in_both_revisions(store: Ch
     assert [contents(store.root / revision) for revision in ("r1", "r2")] == [files, files]
 
 
-def test_what_another_process_published_or_dropped_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop", [lambda store: store.drop("r1"), lambda store: store.shrink_to(0)])
+def test_what_another_process_published_or_dropped_is_noticed(
+    tmp_path: Path, drop: Callable[[ChunkStore], object]
+) -> None:
     lost: list[str] = []
     mine, others = ChunkStore(tmp_path, dropped=lost.extend), ChunkStore(tmp_path)
     store_model(others, model(1), "r1")
