@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from deployments.cache_command import cache
 from deployments.console import ExitCode, err, show_error
 from deployments.export_command import export
 from deployments.generate_command import generate
@@ -20,6 +21,8 @@ from deployments.report_command import report
 from deployments.search_command import search
 from deployments.verify_command import verify
 from pressrun.errors import (
+    CacheFull,
+    CacheInUse,
     CollectionBusy,
     InvalidCollection,
     InvalidExport,
@@ -35,6 +38,8 @@ from pressrun.errors import (
 )
 
 _REFUSALS = (
+    CacheFull,
+    CacheInUse,
     CollectionBusy,
     InvalidCollection,
     InvalidExport,
@@ -59,6 +64,7 @@ app = App(
 )
 for command in (generate, plan, search, verify, replay, report, export):
     app.command(command)
+app.command(cache)
 app.command(model)
 
 

@@ -21,6 +21,7 @@ from pressrun.models.embedder_folder import EmbedderFacts
 from workers.cache.alone import AloneKeeper
 from workers.cache.bring import Brought
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.folder_notes import note_model
 from workers.cache.worker_part import CacheLink, link_for
 
 
@@ -74,6 +75,7 @@ def ensure_local(
     if location.is_local:
         return CachedModel(Path(LocalFileSystem._strip_protocol(location.url)), 0, time.monotonic() - began)
     brought = _bring(location, facts, root, link_for(root) if from_peers else None)
+    note_model(root, facts.revision, facts.name, location)
     return CachedModel(brought.path, brought.origin_bytes, time.monotonic() - began)
 
 

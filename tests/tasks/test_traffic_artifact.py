@@ -24,6 +24,7 @@ def brought() -> TrafficReport:
     traffic = Traffic()
     for host, zone in (("alpha", "a"), ("beta", "b")):
         traffic.joined(host, zone)
+        traffic.lacked(host, 3 * MB, nobody_has=host == "alpha")
     traffic.received("alpha", "origin", 3 * MB, 1.0, 1.0)
     traffic.received("beta", "other_zone", 3 * MB, 1.0, 2.0, "alpha")
     return traffic.snapshot(2.0)

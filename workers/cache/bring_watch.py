@@ -51,7 +51,10 @@ def _tell_until(ended: threading.Event, report: Callable[[], TrafficReport], eve
 
 def _tell(report: Callable[[], TrafficReport]) -> bool:
     try:
-        share, line = progress(report())
+        came = report()
+        if not came.total.lacked_bytes:
+            return False  # nothing was asked for yet, or all of it is there
+        share, line = progress(came)
         tell(News("provision cache", line, share=share))
     except Exception:  # a scheduler that is busy must never stop a run for the sake of its progress
         logger.warning("how far the weights are could not be told", exc_info=True)

@@ -45,7 +45,7 @@ class CacheMetrics:
         registry.register(self._sent)
         for source in SOURCES:  # so that rates and ratios have a 0 to begin at
             self._bytes.labels(source)
-        for kind in get_args(Fault):
+        for kind in set(get_args(Fault)) - {"unneeded"}:
             self._faults.labels(kind)
 
     def received(self, source: WireSource, size_bytes: int, seconds: float) -> None:
@@ -59,8 +59,9 @@ class CacheMetrics:
         self._bytes.labels(source).inc(size_bytes)
 
     def faulted(self, kind: Fault) -> None:
-        """Count a chunk that did not come as it should."""
-        self._faults.labels(kind).inc()
+        """Count a chunk that did not come as it should; one that came another way meanwhile is no fault."""
+        if kind != "unneeded":
+            self._faults.labels(kind).inc()
 
     def holds(self, held_bytes: int, budget_bytes: int | None) -> None:
         """Say how much is on the disk, and how much may be; None for no limit."""

@@ -79,6 +79,11 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self.name = stream_op(settings.channel)
         self._settings = settings
 
+    @property
+    def host(self) -> str:
+        """Name of this host in the cache."""
+        return self._host
+
     def setup(self, worker: Worker) -> None:
         """Begin to listen, and stand for keeper of this host; called by Dask on the worker."""
         self._worker = worker

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pressrun.cache.messages import ORIGIN, Event, Failed, Fetch, Got, Joined, Left, WantedChunk, Wants
-from pressrun.cache.meter import Meter
 from pressrun.cache.registry import Registry
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import HostTraffic, TrafficReport, of_record
@@ -26,15 +25,12 @@ class Cluster:
 
     def __init__(self, zones: dict[str, str]) -> None:
         self.registry = Registry()
-        self.meter = Meter(self.registry.swarm, self.registry._sizes)
         self.now = 0.0
         for host, zone in zones.items():
             self.tell(Joined(host, zone, f"{host}:1"))
 
     def tell(self, event: Event) -> None:
-        self.meter.hear(event, self.now)
         self.registry.tell(event, self.now)
-        self.meter.settle(self.now)
 
     def bring(self, hosts: list[str], seconds: tuple[float, ...] = (1.0,), faults: tuple[str, ...] = ("",)) -> None:
         """Have hosts fill; flights take those seconds in turn, and of those from peers some fail."""
@@ -47,7 +43,6 @@ class Cluster:
             for fetch in fetches:
                 took_s = next(lengths)
                 heappush(flying, (self.now + took_s, number + len(flying), took_s, fetch))
-            self.meter.settle(self.now)
             if flying:
                 self.now, _, took_s, fetch = heappop(flying)
                 self.land(fetch, took_s, next(fates) if fetch.source != ORIGIN else "")
@@ -63,7 +58,7 @@ class Cluster:
             self.tell(Got(fetch.host, fetch.chunk_id, fetch.source, took_s, f"hash of {fetch.chunk_id}"))
 
     def report(self) -> TrafficReport:
-        return self.meter.traffic.snapshot(self.now)
+        return self.registry.traffic.snapshot(self.now)
 
 
 def test_every_byte_is_entered_by_where_it_came_from() -> None:

@@ -44,8 +44,21 @@ def test_listeners_hear_how_far_it_is_until_the_end() -> None:
 
 def test_what_is_over_at_once_is_not_told() -> None:
     listener = Listener(1)
-    with listening(listener), telling_progress(TrafficReport, every_s=60.0):
+    with listening(listener), telling_progress(lambda: account().snapshot(1.0), every_s=60.0):
         pass
+    assert listener.news == []
+
+
+def test_where_nothing_is_lacking_nothing_is_told() -> None:
+    looked, listener = threading.Semaphore(0), Listener(1)
+
+    def report() -> TrafficReport:
+        looked.release()
+        return TrafficReport()
+
+    with listening(listener), telling_progress(report, every_s=0.01):
+        for _ in range(2):
+            assert looked.acquire(timeout=20)
     assert listener.news == []
 
 
