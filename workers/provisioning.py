@@ -57,11 +57,11 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     client = _open(run, fleet)
     _check_reach(client, order)
     for name, part in parts.items():  # a model without a picture to draw stays where it is
-        run.ledger.origin_bytes += _bring(client, part.job.model, part.facts, order.cache_folder)
+        run.ledger.origin_bytes += bring(client, part.job.model, part.facts, order.cache_folder)
         for adapter in order.of(name).adapters:
-            run.ledger.origin_bytes += _bring(client, adapter.location, adapter, order.cache_folder)
+            run.ledger.origin_bytes += bring(client, adapter.location, adapter, order.cache_folder)
     if order.embedder is not None and order.embedder_facts is not None:
-        run.ledger.origin_bytes += _bring(client, order.embedder, order.embedder_facts, order.cache_folder)
+        run.ledger.origin_bytes += bring(client, order.embedder, order.embedder_facts, order.cache_folder)
     return order
 
 
@@ -113,8 +113,25 @@ def _sees_run(order: PrintOrder) -> bool:
     return Store(order.collection).exists(layout.run(order.run_id, FLEET))
 
 
-def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
-    """Have one worker of each host make sure of its copy, and return the bytes read from the origin."""
+def bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
+    """Have one worker of each host make sure of its copy, and return the bytes read from the origin.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    location : Location
+        Where the model, or an adapter's file, comes from.
+    facts : ModelFacts, EmbedderFacts or Adapter
+        What was read there.
+    cache_folder : str
+        Folder on each host for models.
+
+    Raises
+    ------
+    InvalidModel
+        When a file cannot be copied.
+    """
     workers = client.scheduler_info(n_workers=-1)["workers"]
     one_a_host = {address.rpartition(":")[0]: address for address in workers}
     futures = [
