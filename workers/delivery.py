@@ -10,6 +10,7 @@ from pathlib import Path
 
 from distributed import Client
 
+from pressrun.cache.published import manifest_for
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import TrafficReport
 from pressrun.errors import StageFailed
@@ -56,10 +57,14 @@ class Delivery:
         """
         hosts = self._client.run(_host, self._cache.folder)
         one_a_host = {host: address for address, host in hosts.items()}
+        asked = []
         with telling_progress(self.traffic):
             for location, facts in needs:
-                asked = {host: self._ask(address, location, facts) for host, address in one_a_host.items()}
-                self._enter(self._client.gather(asked))
+                if not location.is_local:
+                    self._cache.offer(self._client, manifest_for(location, facts))
+                asked.append({host: self._ask(address, location, facts) for host, address in one_a_host.items()})
+            for had_bytes in self._client.gather(asked):
+                self._enter(had_bytes)
         return len(one_a_host)
 
     def traffic(self) -> TrafficReport:

@@ -12,21 +12,19 @@ from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
-from pressrun.cache.published import manifest_for
-from pressrun.cache.traffic_report import TrafficReport
 from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
+from pressrun.models.any_folder import AnyFacts
 from pressrun.run import Run
 from pressrun.storage import Store
-from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
-from workers.cache.runtimes import Facts, bring
+from workers.cache.runtimes import bring
+from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 
-Need = tuple[Location, Facts]
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
 
 
@@ -81,19 +79,11 @@ def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[Need]:
 
 def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
     """Have hosts fill from one another, and enter what came from where."""
-    cache = SharedCache(order.cache_folder)
-    cache.join(client)
-    before = cache.traffic(client)
-
-    def came() -> TrafficReport:
-        return cache.traffic(client).minus(before)
-
-    for location, facts in needs:
-        cache.offer(client, manifest_for(location, facts))
-    run.ledger.read_traffic = came
-    with telling_progress(came):
-        _bring_each(run, client, order, needs)
+    delivery = Delivery(client, SharedCache(order.cache_folder))
+    run.ledger.read_traffic = delivery.traffic
+    delivery.bring(needs)
     run.ledger.take_traffic()
+    run.ledger.origin_bytes += delivery.traffic().total.origin_bytes
 
 
 def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
@@ -176,5 +166,5 @@ def _say_what_lacks(order: PrintOrder, needed: Sequence[Need]) -> list[str]:
     return lacking
 
 
-def _ensure(order: PrintOrder, location: Location, facts: Facts) -> int:
+def _ensure(order: PrintOrder, location: Location, facts: AnyFacts) -> int:
     return bring(order, location, facts).origin_bytes
