@@ -74,15 +74,16 @@ def ensure_local(location: Location, facts: ModelFacts | EmbedderFacts | Adapter
 
 def _bring(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root: Path) -> Brought:
     manifest = cut(location, facts.revision, facts.files)
+    single_file = isinstance(facts, Adapter)
     link = link_for(root)
     if link is not None:
-        return link.bring(location, manifest)
+        return link.bring(location, manifest, single_file)
     store = ChunkStore(root)
     folder = store.folder_of(manifest)
     if folder is not None:
         return Brought(folder)
     with AloneKeeper(store) as keeper:
-        return keeper.bring(location, manifest)
+        return keeper.bring(location, manifest, single_file)
 
 
 __all__ = ["CachedModel", "ensure_local"]

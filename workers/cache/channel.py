@@ -26,11 +26,14 @@ class Ask:
         Where the model comes from, with what it takes to read it.
     manifest : ChunkManifest
         What it consists of.
+    single_file : bool
+        Whether the location may be a file itself.
     """
 
     host: str
     location: Location = field(repr=False)
     manifest: ChunkManifest = field(repr=False)
+    single_file: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

@@ -38,7 +38,7 @@ from workers.cache.bring import Bring, Brought
 from workers.cache.chunk_client import ChunkClient, PeerLacks, PeerRefused, PeerTimedOut
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
-from workers.cache.origin import OriginFailed, open_origin
+from workers.cache.origin import Origin, OriginFailed, open_origin
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Keeper:
         for bring in brings:
             self._send(_wants(self._me.host, bring))
 
-    def bring(self, location: Location, manifest: ChunkManifest) -> Brought:
+    def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
         """Make a revision lie whole on this host; returns at once if it does.
 
         Parameters
@@ -92,6 +92,8 @@ class Keeper:
             Where it comes from.
         manifest : ChunkManifest
             What it consists of.
+        single_file : bool
+            Whether the location may be a file itself.
 
         Returns
         -------
@@ -101,6 +103,8 @@ class Keeper:
         ------
         InvalidModel
             If a chunk cannot be had, or the budget or the disk have no room.
+        OriginFailed
+            If the location cannot be opened.
         """
         with self._lock:
             mine = self._one_at_a_time.setdefault(manifest.revision, threading.Lock())
@@ -109,7 +113,7 @@ class Keeper:
             if folder is not None:
                 return Brought(folder)
             with closing(self._store.begin(manifest)) as filling:
-                bring = self._begin(location, manifest, filling)
+                bring = self._begin(open_origin(location, single_file), filling)
                 try:
                     bring.wait()
                 finally:
@@ -146,13 +150,12 @@ class Keeper:
         self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, location: Location, manifest: ChunkManifest, filling: Filling) -> Bring:
+    def _begin(self, origin: Origin, filling: Filling) -> Bring:
         lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
-        digests = {file.path: file.digest for file in manifest.files}
-        ordered = dict(reversed(lacking.items()))
-        bring = Bring(manifest.revision, filling, open_origin(location), digests, ordered)
+        digests = {file.path: file.digest for file in filling.manifest.files}
+        bring = Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())))
         with self._lock:
-            self._brings[manifest.revision] = bring
+            self._brings[bring.revision] = bring
         self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
         self._send(_wants(self._me.host, bring))
         return bring

@@ -18,7 +18,7 @@ from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
 from pressrun.cache.chunk_manifest import ChunkManifest
-from pressrun.cache.messages import Abandoned, Fetch, Joined, Recheck
+from pressrun.cache.messages import Abandoned, Dropped, Fetch, Joined, Recheck
 from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
@@ -29,6 +29,7 @@ from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.host_lock import HostLock
 from workers.cache.keeper import Keeper
+from workers.cache.origin import OriginFailed
 from workers.cache.zone import zone_of
 
 _BEAT_MS = 4000
@@ -82,11 +83,11 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._worker = worker
         self._root = Path(self._settings.folder).expanduser()
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._store = ChunkStore(self._root, self._settings.budget_bytes)
+        self._keeper: Keeper | None = None
         self._host = f"{_ip(worker.address)}:{self._root}"
         self._answers: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
-        self._keeper: Keeper | None = None
+        self._store = ChunkStore(self._root, self._settings.budget_bytes, self._tell_dropped)
         self._server: ChunkServer | None = None
         worker.stream_handlers[self.name] = self._hear
         self._beats = PeriodicCallback(self._beat, _BEAT_MS)
@@ -110,7 +111,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         for wait in waiting:
             wait.answer(Answer(self._host, "", problem="the worker was closed"))
 
-    def bring(self, location: Location, manifest: ChunkManifest) -> Brought:
+    def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
         """Return the folder of a revision once it lies whole on this host.
 
         Parameters
@@ -119,6 +120,8 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             Where it comes from.
         manifest : ChunkManifest
             What it consists of.
+        single_file : bool
+            Whether the location may be a file itself.
 
         Raises
         ------
@@ -130,7 +133,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             return Brought(folder)
         with self._lock:
             waiting = self._answers.setdefault(manifest.revision, _Waiting())
-        self._send(Ask(self._host, location, manifest))
+        self._send(Ask(self._host, location, manifest, single_file))
         answer = waiting.answered()
         with self._lock:
             self._answers.pop(manifest.revision, None)
@@ -177,14 +180,18 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
     def _bring(self, keeper: Keeper, ask: Ask) -> None:
         revision = ask.manifest.revision
         try:
-            brought = keeper.bring(ask.location, ask.manifest)
-        except InvalidModel as error:
+            brought = keeper.bring(ask.location, ask.manifest, ask.single_file)
+        except (InvalidModel, OriginFailed) as error:
             self._send(Answer(self._host, revision, problem=str(error)))
         except Exception as error:
             logger.exception("a model could not be brought to this host")
             self._send(Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error})."))
         else:
             self._send(Answer(self._host, revision, brought.origin_bytes))
+
+    def _tell_dropped(self, chunk_ids: tuple[str, ...]) -> None:
+        if self._keeper is not None:
+            self._send(Dropped(self._host, chunk_ids))
 
     def _beat(self) -> None:
         if self._keeper is not None:

@@ -30,9 +30,10 @@ def hosts(homes: Path, number: int, zones: tuple[str, ...] = ("",)) -> Iterator[
     kind = type("HostEachHere", (HostEach,), {"homes": homes, "zones": zones})
     with (
         kind(
-            n_workers=number, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0
+            n_workers=0, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0
         ) as cluster,
         Client(cluster) as client,
     ):
+        cluster.scale(number)  # workers that stand from the start are not asked for their spec
         client.wait_for_workers(number)
         yield cluster, client

@@ -227,7 +227,7 @@ def test_what_another_process_published_or_dropped_is_noticed(tmp_path: Path) ->
     chunk_ids = {chunk.chunk_id for chunk in manifest_of(model(1), "r1").chunks()}
     assert chunk_ids <= set(mine.held())
     others.drop("r1")
-    assert mine.held() == []
+    assert mine.held() == {}
     assert chunk_ids <= set(lost)
 
 
@@ -239,7 +239,7 @@ def test_a_revision_of_an_older_version_is_complete_and_learns_its_hashes_when_b
     sizes = {path: len(content) for path, content in files.items()}
     (store.root / "r1" / "complete.json").write_text(json.dumps({"revision": "r1", "sizes": sizes}))
     assert store.folder_of(manifest) == store.root / "r1"
-    assert store.held() == []
+    assert store.held() == {}
     assert store_model(store, files, "r1") == 0
     assert_served(store, manifest, files)
 

@@ -72,6 +72,14 @@ def test_every_host_has_the_model_and_the_bucket_gave_each_byte_once(cluster: Cl
     assert [origin_bytes for _, origin_bytes in again.values()] == [0] * HOSTS
 
 
+def test_a_revision_of_the_same_contents_elsewhere_is_not_read_again(
+    cluster: Cluster, s3_server: S3Server, bucket: Location
+) -> None:
+    bring_to_all(cluster[1], bucket, "first")
+    brought = bring_to_all(cluster[1], Location(bucket.url, bucket.options), "second")
+    assert [(found, origin_bytes) for found, origin_bytes in brought.values()] == [(CONTENTS, 0)] * HOSTS
+
+
 def test_a_host_that_joins_later_reads_nothing_from_the_bucket(
     s3_server: S3Server, bucket: Location, tmp_path: Path
 ) -> None:
@@ -86,8 +94,9 @@ def test_a_host_that_joins_later_reads_nothing_from_the_bucket(
 
 
 def test_what_the_bucket_has_no_more_is_told_to_every_host(cluster: Cluster, bucket: Location) -> None:
-    files = facts_of(bucket)
     filesystem, root = bucket.open_filesystem()
+    filesystem.pipe(f"{root}/a/weights.safetensors", os.urandom(len(CONTENTS["a/weights.safetensors"])))
+    files = facts_of(bucket)
     filesystem.rm(f"{root}/a/weights.safetensors")
     workers = list(cluster[1].scheduler_info(n_workers=-1)["workers"])
     futures = [cluster[1].submit(bring, bucket, files, "gone", workers=[worker], pure=False) for worker in workers]
