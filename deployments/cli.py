@@ -13,6 +13,7 @@ from cyclopts import App
 from deployments.console import ExitCode, err, show_error
 from deployments.export_command import export
 from deployments.generate_command import generate
+from deployments.model_command import model
 from deployments.plan_command import plan
 from deployments.replay_command import replay
 from deployments.report_command import report
@@ -58,6 +59,7 @@ app = App(
 )
 for command in (generate, plan, search, verify, replay, report, export):
     app.command(command)
+app.command(model)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
+from pressrun.cache.traffic_report import TrafficReport
 from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
@@ -20,11 +21,13 @@ from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.run import Run
 from pressrun.storage import Store
+from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
 from workers.fleet import Fleet
 from workers.model_cache import ensure_local
 from workers.order import PrintOrder
 
+Need = tuple[Location, ModelFacts | EmbedderFacts | Adapter]
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
 
 
@@ -57,14 +60,36 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
-    SharedCache(order.cache_folder).join(client)
-    for name, part in parts.items():  # a model without a picture to draw stays where it is
-        run.ledger.origin_bytes += _bring(client, part.job.model, part.facts, order.cache_folder)
-        for adapter in order.of(name).adapters:
-            run.ledger.origin_bytes += _bring(client, adapter.location, adapter, order.cache_folder)
-    if order.embedder is not None and order.embedder_facts is not None:
-        run.ledger.origin_bytes += _bring(client, order.embedder, order.embedder_facts, order.cache_folder)
+    remote = [need for need in _needs(order, list(parts)) if not need[0].is_local]
+    if remote:
+        _bring_all(run, client, SharedCache(order.cache_folder), remote)
     return order
+
+
+def _needs(order: PrintOrder, models: list[str]) -> list[Need]:
+    """Return what the run loads; a model without a picture to draw stays where it is."""
+    needs: list[Need] = []
+    for model in map(order.of, models):
+        needs.append((model.model, model.facts))
+        needs += [(adapter.location, adapter) for adapter in model.adapters]
+    if order.embedder is not None and order.embedder_facts is not None:
+        needs.append((order.embedder, order.embedder_facts))
+    return needs
+
+
+def _bring_all(run: Run, client: Client, cache: SharedCache, needs: list[Need]) -> None:
+    """Have every host bring what the run loads, and enter what came from where."""
+    cache.join(client)
+    before = cache.traffic(client)
+
+    def came() -> TrafficReport:
+        return cache.traffic(client).minus(before)
+
+    run.ledger.read_traffic = came
+    with telling_progress(came):
+        for location, facts in needs:
+            run.ledger.origin_bytes += _bring(client, location, facts, cache.folder)
+    run.ledger.take_traffic()
 
 
 def _open(run: Run, fleet: Fleet) -> Client:

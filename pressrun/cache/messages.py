@@ -74,10 +74,21 @@ class WantedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """A host lacks these chunks, in the order in which it would like them."""
+    """A host lacks these chunks, in the order in which it would like them.
+
+    Parameters
+    ----------
+    host : str
+        Who lacks them.
+    chunks : tuple of WantedChunk
+        Those it lacks.
+    had_bytes : int
+        Bytes that it wanted with them and had on its disk already.
+    """
 
     host: str
     chunks: tuple[WantedChunk, ...]
+    had_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +172,8 @@ class Fetch:
         The chunk.
     source : str
         The host to get it from, or `ORIGIN`, for which this is the lease.
-    address : str
-        The source's "host:port"; "" for the origin.
+    address, zone : str
+        The source's "host:port" and zone; "" for the origin.
     xxh3 : str
         What the bytes must hash to; "" where nobody knows yet, which only an origin read may accept.
     timeout_s : float
@@ -173,6 +184,7 @@ class Fetch:
     chunk_id: str
     source: str
     address: str
+    zone: str
     xxh3: str
     timeout_s: float
 

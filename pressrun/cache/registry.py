@@ -126,6 +126,7 @@ class Registry:
     @_heard.register
     def _(self, event: Wants, now_s: float) -> None:
         if host := self.swarm.hosts.get(event.host):
+            self.traffic.held(host.name, event.had_bytes)
             for chunk in event.chunks:
                 if chunk.xxh3:
                     self._hashes.setdefault(chunk.chunk_id, chunk.xxh3)
@@ -240,9 +241,10 @@ class Registry:
         # A peer's flight ends here only if the receiver is silent, who gives up first and says so.
         ends_s = now_s + (timeout_s if from_origin else timeout_s + self.limits.lease_s)
         self.swarm.begin(Flight(choice.chunk_id, host.name, choice.source, now_s, ends_s))
-        address = "" if from_origin else self.swarm.hosts[choice.source].address
+        peer = self.swarm.hosts.get(choice.source)
+        address, zone = (peer.address, peer.zone) if peer else ("", "")
         known = self._hashes.get(choice.chunk_id, "")
-        return Fetch(host.name, choice.chunk_id, choice.source, address, known, timeout_s)
+        return Fetch(host.name, choice.chunk_id, choice.source, address, zone, known, timeout_s)
 
     def _timeout_s(self, chunk_id: str) -> float:
         expected_s = self._expected_s(chunk_id)

@@ -14,8 +14,8 @@ SOURCE_NAMES: dict[Source, str] = {
     "origin": "origin",
     "same_zone": "peers, same zone",
     "other_zone": "peers, other zone",
-    "disk": "this disk",
-    "memory": "this memory",
+    "disk": "own disk",
+    "memory": "own memory",
 }
 EFFICIENCY_CLAIM = (
     "Efficiency is the least time that the bytes could have taken, at the rates at which links ran while they were in "
@@ -28,11 +28,12 @@ def headline(report: TrafficReport) -> str:
     """Return the whole account in one line."""
     total = report.total
     if not total.all_bytes:
-        return "no bytes were brought"
+        return f"no bytes were brought{_faults(total)}"
     where = f"{size(total.all_bytes)} on {count(len(report.hosts), 'host')}"
     if not total.wire_bytes:
         return f"{where}, all there before{_faults(total)}"
-    sources = ", ".join(f"{size(_of(total, name))} from {_from(name)}" for name in SOURCES if _of(total, name))
+    parts = {name: bytes_of(total, name) for name in SOURCES}
+    sources = ", ".join(f"{size(part_bytes)} from {_from(name)}" for name, part_bytes in parts.items() if part_bytes)
     time = f" in {duration(report.bring_s)}" if report.bring_s > 0 else ""
     return f"{where}{time}: {sources}; {'; '.join(_measures(report))}{_faults(total)}"
 
@@ -66,6 +67,12 @@ def faults(by_kind: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {kind}" for kind, number in sorted(by_kind.items()))
 
 
+def bytes_of(host: HostTraffic, source: Source) -> int:
+    """Return what a host has from one source."""
+    size_bytes: int = getattr(host, f"{source}_bytes")
+    return size_bytes
+
+
 def _measures(report: TrafficReport) -> list[str]:
     measures = [f"{percent(report.hit_ratio)} not from the origin"]
     if report.origin_copies is not None:
@@ -81,7 +88,7 @@ def _row(host: HostTraffic, name: str) -> dict[str, str]:
     return {
         "host": name,
         "zone": host.zone,
-        **{SOURCE_NAMES[source]: size(_of(host, source)) for source in SOURCES},
+        **{SOURCE_NAMES[source]: size(bytes_of(host, source)) for source in SOURCES},
         "not from the origin": percent(host.hit_ratio),
         "sent": size(host.sent_bytes),
         "chunks": f"{host.chunks:,}",
@@ -89,11 +96,6 @@ def _row(host: HostTraffic, name: str) -> dict[str, str]:
         "speed": _speed(host) if host.bytes_per_s else "-",
         "faults": faults(host.faults) or "none",
     }
-
-
-def _of(host: HostTraffic, source: Source) -> int:
-    size_bytes: int = getattr(host, f"{source}_bytes")
-    return size_bytes
 
 
 def _from(source: Source) -> str:
@@ -108,4 +110,4 @@ def _faults(host: HostTraffic) -> str:
     return f"; faults: {faults(host.faults)}" if host.faults else ""
 
 
-__all__ = ["EFFICIENCY_CLAIM", "SOURCE_NAMES", "faults", "headline", "percent", "progress", "rows"]
+__all__ = ["EFFICIENCY_CLAIM", "SOURCE_NAMES", "bytes_of", "faults", "headline", "percent", "progress", "rows"]

@@ -18,6 +18,7 @@ from pressrun.errors import InvalidModel
 from pressrun.location import Location
 
 HASH_BLOCK_BYTES = 8 * 1024 * 1024
+PUBLISHED_NAME = "pressrun-chunks.json"  # hashes of the model, by Pressrun itself; no part of it
 # What object stores call a file's checksum or version, best first.
 _CHECKSUM_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "VersionId", "generation")
 _TIME_KEYS = ("LastModified", "last_modified", "mtime", "updated", "created")
@@ -38,7 +39,8 @@ class ModelListing:
     root : str
         The location's path on the filesystem.
     infos : mapping
-        Relative POSIX path to what the filesystem tells of the file. Hidden files and folders are left out.
+        Relative POSIX path to what the filesystem tells of the file. Hidden files and folders are left out, and what
+        Pressrun publishes beside a model: its revision must not change by that.
     """
 
     location: Location
@@ -149,7 +151,8 @@ def _find(location: Location, filesystem: fsspec.AbstractFileSystem, root: str) 
 
 
 def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
+    parts = path.split("/")
+    return any(part.startswith(".") for part in parts) or f".{parts[-1]}".endswith(f".{PUBLISHED_NAME}")
 
 
 def _nothing_there(location: Location) -> str:
@@ -183,4 +186,4 @@ def _reached(location: Location, call: Callable[[], Result]) -> Result:
         ) from None
 
 
-__all__ = ["ModelListing", "list_model"]
+__all__ = ["PUBLISHED_NAME", "ModelListing", "list_model"]

@@ -12,6 +12,7 @@ import pytest
 from deployments import cli
 from deployments.export_command import ExportChoice, export
 from deployments.generate_command import GenerateOptions, generate
+from deployments.model_command import publish
 from deployments.plan_command import plan
 from deployments.replay_command import ReplayOptions, replay
 from deployments.report_command import report
@@ -44,11 +45,16 @@ OPTIONS = {
 }
 
 
+NAMES = {publish: ["model", "publish"]}
+
+
 @pytest.mark.parametrize(
-    "command", [generate, plan, search, verify, replay, report, export], ids=lambda command: command.__name__
+    "command",
+    [generate, plan, search, verify, replay, report, export, publish],
+    ids=lambda command: command.__name__,
 )
 def test_help_describes_every_option(command: Callable[..., object], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([command.__name__, "--help"]) == 0
+    assert cli.run([*NAMES.get(command, [command.__name__]), "--help"]) == 0
     out = capsys.readouterr().out
     wanted = descriptions(command) | OPTIONS.get(command, {})
     assert len(wanted) >= 2
@@ -67,6 +73,7 @@ def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.C
         "replay",
         "report",
         "export",
+        "model",
         "2 refused",
         "3 partial",
         "4 flaws",

@@ -6,8 +6,6 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from pressrun.cache.chunk_manifest import Chunk
 from workers.cache.filling import Filling
 from workers.cache.origin import Origin
@@ -79,12 +77,11 @@ class Bring:
         """
         with self._lock:
             chunk = self.lacking.get(chunk_id)
-            if chunk is None:
-                return
-            place = self.filling.view(chunk)
-            np.copyto(np.frombuffer(place, np.uint8), np.frombuffer(data, np.uint8))
-            self.filling.commit(chunk, xxh3)
-            del self.lacking[chunk_id]
+        if chunk is None:
+            return
+        self.filling.put(chunk, data, xxh3)
+        with self._lock:
+            self.lacking.pop(chunk_id, None)
             if not self.lacking:
                 self._done.set()
 

@@ -101,7 +101,7 @@ class ChunkServer:
         self._host = host or _LOOPBACK
         self._listener = listen(self._host, _ACCEPT_WAIT_S)
         self._port = int(self._listener.getsockname()[1])
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()  # of what follows
         self._sent_bytes = 0
         self._threads: dict[socket.socket, threading.Thread] = {}
         self._idle: dict[socket.socket, None] = {}  # the longest idle first
@@ -132,7 +132,7 @@ class ChunkServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts, on Linux; elsewhere it wakes soon
         self._accepting.join(_CLOSE_S)
-        with self._lock:
+        with self._changed:
             threads = dict(self._threads)
         for sock in threads:
             cut(sock)
@@ -168,7 +168,7 @@ class ChunkServer:
             sock = self._wrapped(raw)
         except OSError:  # the peer is gone already
             return raw.close()
-        with self._lock:
+        with self._changed:
             if not self._make_room():
                 return sock.close()
             thread = threading.Thread(target=self._serve, args=(sock,), name="chunk-upload", daemon=True)
@@ -185,6 +185,7 @@ class ChunkServer:
         return self._ssl_context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
 
     def _make_room(self) -> bool:
+        self._changed.wait_for(lambda: self._idle or len(self._threads) < self.connections, _ACCEPT_WAIT_S)
         if len(self._threads) < self.connections:
             return True
         longest_idle = next(iter(self._idle), None)
@@ -206,9 +207,10 @@ class ChunkServer:
         except Exception:
             logger.exception("The chunk server hung up on %s after a fault of its own.", _peer_of(sock))
         finally:
-            with self._lock:
+            with self._changed:
                 self._idle.pop(sock, None)
                 del self._threads[sock]
+                self._changed.notify_all()
             sock.close()
 
     def _welcomed(self, sock: socket.socket) -> Session:
@@ -217,10 +219,11 @@ class ChunkServer:
         return welcome(sock, self._token, deadline)
 
     def _next_request(self, sock: socket.socket, session: Session) -> str:
-        with self._lock:
+        with self._changed:
             self._idle[sock] = None
+            self._changed.notify_all()
         chunk_id = receive_request(sock, session, self.idle_s, self.handshake_s)
-        with self._lock:
+        with self._changed:
             self._idle.pop(sock, None)
         return chunk_id
 
@@ -261,7 +264,7 @@ class ChunkServer:
             if not send_portion(sock, file, start, count, Deadline(self.stall_s)):
                 raise _FileChanged(piece, os.fstat(file.fileno()).st_size)
             start += count
-            with self._lock:
+            with self._changed:
                 self._sent_bytes += count
             if self._limit:
                 self._closing.wait(self._limit.due_s(count))

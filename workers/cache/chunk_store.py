@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from filelock import Timeout
 
-from pressrun.cache.chunk_manifest import ChunkedFile, ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import ChunkedFile, ChunkManifest
 from pressrun.errors import CacheInUse, InvalidModel
 from workers.cache.eviction import Need, StoreBudget
 from workers.cache.filling import Filling
-from workers.cache.filling_file import FillingFile, opened
+from workers.cache.filling_file import FillingFile
 from workers.cache.held_chunks import HeldChunks, Place
+from workers.cache.journal import read_journal
 from workers.cache.piece import Piece
 from workers.cache.pins import pinned
 from workers.cache.published import PublishedRevisions, cut_of
@@ -29,7 +29,9 @@ from workers.cache.revision_folder import (
     MANIFEST_NAME,
     PARTIAL_SUFFIX,
     RevisionFolder,
+    is_whole,
 )
+from workers.cache.spoilt import is_sound, take_back
 from workers.cache.store_state import StoreState, look
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -47,7 +49,8 @@ class ChunkStore:
     budget_bytes : int or None
         What all revisions together may hold; None bounds them by the disk alone.
     dropped : callable
-        Told the ids of chunks that this host has just lost: evicted, dropped or spoilt, by whatever process.
+        Told the ids of chunks that this host has just lost: evicted, dropped or spoilt, by whatever process. It is
+        called while locks are held, so it only notes them.
     """
 
     def __init__(
@@ -87,6 +90,17 @@ class ChunkStore:
             return None
         agree = all(_agree(file, marker.file(file.path)) for file in manifest.files)
         return self.root / manifest.revision if agree else None
+
+    def file_of(self, manifest: ChunkManifest, path: str) -> Path | None:
+        """Return where a file of a revision lies once it is whole, though others may still be coming; else None."""
+        folder, file = self._folder(manifest.revision), next(file for file in manifest.files if file.path == path)
+        final = folder.path / path
+        if not is_whole(final, file.size_bytes):
+            return None
+        marker = folder.marker()
+        is_marked = marker is not None and marker.sizes.get(path) == file.size_bytes
+        journal = final.with_name(final.name + JOURNAL_SUFFIX)
+        return final if is_marked or len(read_journal(journal, file)) == len(file) else None
 
     def manifest_of(self, revision: str) -> ChunkManifest | None:
         """Return a revision's manifest with its hashes, if this host once had it whole; evicting it keeps that."""
@@ -155,7 +169,7 @@ class ChunkStore:
             Whether the chunk is still held.
         """
         for place in self._held.all(chunk_id):
-            if not _is_sound(place):
+            if not is_sound(place):
                 logger.warning("Chunk %d bytes into %s is spoilt and was dropped.", place.piece.start, place.piece.path)
                 self._drop_spoilt(place)
         return self._held.find(chunk_id) is not None
@@ -244,7 +258,7 @@ class ChunkStore:
         if self._is_filling(place.revision):
             without = self._fillings[place.revision].remove(place.file_path, place.piece.start)
         else:
-            _unpublish(self._folder(place.revision), place)
+            take_back(self._folder(place.revision), place)
             without = self._held.remove(
                 lambda other: (other.revision, other.file_path) == (place.revision, place.file_path)
             )
@@ -254,6 +268,11 @@ class ChunkStore:
 
 def _check_names(manifest: ChunkManifest) -> None:
     for file in manifest.files:
+        if any(part in ("", ".", "..") for part in file.path.split("/")):
+            raise InvalidModel(
+                f"The model of revision {manifest.revision} has a file {file.path!r}, which is no path inside a "
+                "folder; rename it."
+            )
         if file.path in (COMPLETE_NAME, MANIFEST_NAME) or file.path.endswith((PARTIAL_SUFFIX, JOURNAL_SUFFIX)):
             raise InvalidModel(
                 f"The model of revision {manifest.revision} has a file {file.path}, a name that the cache needs for "
@@ -265,34 +284,6 @@ def _agree(wanted: ChunkedFile, found: ChunkedFile | None) -> bool:
     if found is None or not wanted.hashes or not found.hashes or wanted.chunk_bytes != found.chunk_bytes:
         return True
     return wanted.hashes == found.hashes
-
-
-def _is_sound(place: Place) -> bool:
-    try:
-        with opened(place.piece.path) as descriptor:
-            return hash_of(os.pread(descriptor, place.piece.size_bytes, place.piece.start)) == place.xxh3
-    except OSError:
-        return False
-
-
-def _unpublish(folder: RevisionFolder, place: Place) -> None:
-    """Make a file with a spoilt chunk a partial one, which lacks that chunk."""
-    lock = folder.lock()
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return  # another process is filling the revision, and checks what it takes
-    try:
-        marker = folder.marker()
-        known = marker.file(place.file_path) if marker else None
-        if known is not None:
-            file = FillingFile(folder.path, known)
-            file.recognise(marker)
-            if file.is_final:
-                file.remove(known.chunks()[place.piece.start // known.chunk_bytes])
-                file.close()
-    finally:
-        lock.release()
 
 
 __all__ = ["ChunkStore"]

@@ -58,10 +58,6 @@ class Journal:
         """Record that a chunk is not there any more."""
         self._write(number, bytes(_RECORD.size))
 
-    def sync(self) -> None:
-        """Wait until the records are on disk."""
-        os.fsync(self._descriptor)
-
     def close(self) -> None:
         """Let go of the file; more than once does no harm."""
         if self._descriptor >= 0:

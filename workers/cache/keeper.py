@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 
 from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
 from pressrun.cache.messages import (
@@ -32,12 +33,14 @@ from pressrun.cache.messages import (
     WantedChunk,
     Wants,
 )
+from pressrun.cache.traffic_report import WireSource
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Bring, Brought
 from workers.cache.chunk_client import ChunkClient, PeerLacks, PeerRefused, PeerTimedOut
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
+from workers.cache.metrics import cache_metrics
 from workers.cache.origin import Origin, OriginFailed, open_origin
 
 logger = logging.getLogger(__name__)
@@ -120,7 +123,10 @@ class Keeper:
                     self._forget(bring)
                 if bring.problem:
                     raise InvalidModel(f"The model {location} cannot be brought to {self._me.host}: {bring.problem}.")
-                return Brought(filling.publish(), bring.origin_bytes)
+                path = filling.publish()
+        state = self._store.status()
+        cache_metrics().holds(state.size_bytes, state.budget_bytes)
+        return Brought(path, bring.origin_bytes)
 
     def obey(self, command: Command) -> None:
         """Do what the registry says; returns at once."""
@@ -157,7 +163,10 @@ class Keeper:
         with self._lock:
             self._brings[bring.revision] = bring
         self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
-        self._send(_wants(self._me.host, bring))
+        wants = _wants(self._me.host, bring)
+        had_bytes = filling.manifest.size_bytes - sum(chunk.size_bytes for chunk in wants.chunks)
+        cache_metrics().held(had_bytes)
+        self._send(replace(wants, had_bytes=had_bytes))
         return bring
 
     def _forget(self, bring: Bring) -> None:
@@ -214,6 +223,8 @@ class Keeper:
                 bring.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
                 self._fail(order, "disk")
                 return
+        near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
+        cache_metrics().received("origin" if order.source == ORIGIN else near, len(data), seconds)
         self._send(Got(self._me.host, order.chunk_id, order.source, seconds, found))
 
     def _recheck(self, order: Recheck) -> None:
@@ -226,6 +237,7 @@ class Keeper:
             bring.fail(command.reason)
 
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
+        cache_metrics().faulted(fault)
         self._send(Failed(self._me.host, order.chunk_id, order.source, fault, reason))
 
     def _buffer(self, size_bytes: int) -> memoryview:

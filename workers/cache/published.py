@@ -65,7 +65,7 @@ class PublishedRevisions:
         """
         with self._scanning:
             found = {folder.revision: folder for folder in revision_folders(self._root)}
-            for revision in [known for known in self._known if known not in found and not is_filling(known)]:
+            for revision in [known for known in list(self._known) if known not in found and not is_filling(known)]:
                 self.forget(revision)
             for folder in found.values():
                 self._look_at(folder, is_filling(folder.revision))

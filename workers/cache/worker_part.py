@@ -29,6 +29,7 @@ from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.host_lock import HostLock
 from workers.cache.keeper import Keeper
+from workers.cache.metrics import cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.zone import zone_of
 
@@ -153,6 +154,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._server = ChunkServer(
             self._store.find, token, listen.get("ssl_context"), uploads=2 * self._settings.limits.uploads, host=host
         )
+        cache_metrics().sends(lambda: self._server.sent_bytes if self._server else 0)
         me = Joined(self._host, zone_of(self._worker), f"{_bracketed(host)}:{self._server.port}")
         client = ChunkClient(token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)

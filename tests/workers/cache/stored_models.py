@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, cut, hash_of
@@ -43,14 +46,11 @@ def bytes_of(files: Files, chunk: Chunk) -> bytes:
 
 def fetch(filling: Filling, files: Files, chunks: Iterable[Chunk] | None = None) -> int:
     """Fetch chunks, or all that are lacking, and return how many bytes that were."""
-    fetched_bytes = 0
-    for chunk in filling.lacking if chunks is None else chunks:
-        if chunk in filling.lacking:  # not a twin of one before
-            content = bytes_of(files, chunk)
-            filling.view(chunk)[:] = content
-            filling.commit(chunk, hash_of(content))
-            fetched_bytes += len(content)
-    return fetched_bytes
+    wanted = {chunk.chunk_id: chunk for chunk in (filling.lacking if chunks is None else chunks)}
+    for chunk in wanted.values():
+        content = bytes_of(files, chunk)
+        filling.put(chunk, content, hash_of(content))
+    return sum(chunk.size_bytes for chunk in wanted.values())
 
 
 def store_model(store: ChunkStore, files: Files, revision: str, published: bool = False) -> int:
@@ -59,6 +59,22 @@ def store_model(store: ChunkStore, files: Files, revision: str, published: bool 
         fetched_bytes = fetch(filling, files)
         filling.publish()
     return fetched_bytes
+
+
+@contextmanager
+def forked(act: Callable[..., None], *told: object) -> Iterator[tuple[int, int]]:
+    """Run `act(*told, descriptor)` in a process of its own; give its id and where to read what it writes."""
+    reads, writes = os.pipe()
+    process = get_context("fork").Process(target=act, args=(*told, writes))
+    process.start()
+    os.close(writes)
+    assert process.pid is not None
+    try:
+        yield process.pid, reads
+    finally:
+        process.kill()
+        process.join()
+        os.close(reads)
 
 
 def contents(folder: Path) -> Files:

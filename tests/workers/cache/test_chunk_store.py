@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
 from pressrun.errors import InvalidModel
 from tests.workers.cache.stored_models import (
     CHUNK_BYTES,
@@ -89,13 +91,14 @@ def test_a_whole_file_is_seen_before_the_others_come(store: ChunkStore) -> None:
     with store.begin(manifest_of(files, "r1")) as filling:
         chunks = [chunk for chunk in filling.lacking if chunk.path == VAE]
         for chunk in chunks:
-            filling.view(chunk)[:] = bytes_of(files, chunk)
-            is_whole = filling.commit(chunk, hash_of(bytes_of(files, chunk)))
+            is_whole = filling.put(chunk, bytes_of(files, chunk), hash_of(bytes_of(files, chunk)))
             assert is_whole == (chunk == chunks[-1])
         before = store.find(chunks[0].chunk_id)
         assert filling.publish_file(VAE) == store.root / "r1" / VAE
         assert (store.root / "r1" / VAE).read_bytes() == files[VAE]
         assert not (store.root / "r1" / UNET).exists()
+        assert store.file_of(filling.manifest, VAE) == store.root / "r1" / VAE
+        assert store.file_of(filling.manifest, UNET) is None
         assert set(filling.whole_files()) == {VAE, "vae/empty.txt"}
         # Who was told of the place a moment before still finds the bytes there.
         assert before is not None
@@ -105,20 +108,36 @@ def test_a_whole_file_is_seen_before_the_others_come(store: ChunkStore) -> None:
 def test_a_chunk_with_another_hash_than_published_is_not_taken(store: ChunkStore) -> None:
     with store.begin(manifest_of(model(1), "r1", published=True)) as filling:
         chunk = filling.lacking[0]
-        with pytest.raises(WrongChunk, match=f"{hash_of(b'other')}, but {chunk.xxh3} is known"):
-            filling.commit(chunk, hash_of(b"other"))
+        with pytest.raises(WrongChunk, match=rf"hash to {chunk.xxh3}, but .* hash to {hash_of(b'other')}"):
+            filling.put(chunk, bytes(chunk.size_bytes), hash_of(b"other"))
+        with pytest.raises(WrongChunk, match=f"has {chunk.size_bytes} bytes .* 3 bytes came"):
+            filling.put(chunk, b"cut", chunk.xxh3)
         assert chunk in filling.lacking
     assert chunk.chunk_id not in store.held()
 
 
-def test_a_chunk_that_is_there_cannot_be_written(store: ChunkStore) -> None:
+def test_many_threads_may_fill_at_once(store: ChunkStore) -> None:
+    files = model(1, chunks=200)
+    with store.begin(manifest_of(files, "r1")) as filling, ThreadPoolExecutor(8) as threads:
+
+        def fetch_one(chunk: Chunk) -> None:
+            if filling.put(chunk, bytes_of(files, chunk), hash_of(bytes_of(files, chunk))):
+                filling.publish_file(chunk.path)
+
+        list(threads.map(fetch_one, Random(1).sample(filling.lacking, len(filling.lacking))))
+        assert filling.publish() == store.root / "r1"
+    assert contents(store.root / "r1") == files
+
+
+def test_a_chunk_that_is_there_is_not_written_again(store: ChunkStore) -> None:
     files = model(1)
     with store.begin(manifest_of(files, "r1")) as filling:
         chunk = filling.lacking[0]
         fetch(filling, files, [chunk])
-        filling.commit(chunk, hash_of(bytes_of(files, chunk)))
-        with pytest.raises(ValueError, match="is there already"):
-            filling.view(chunk)
+        filling.put(chunk, bytes(chunk.size_bytes), hash_of(bytes_of(files, chunk)))
+        with pytest.raises(WrongChunk, match=f"{chunk.size_bytes} bytes came that hash to {hash_of(b'other')}"):
+            filling.put(chunk, bytes(chunk.size_bytes), hash_of(b"other"))
+        assert served(store, chunk.chunk_id) == bytes_of(files, chunk)
 
 
 def test_publishing_again_does_no_harm(store: ChunkStore) -> None:
@@ -214,10 +233,9 @@ def test_a_spoilt_chunk_of_a_shared_file_is_repaired_in_both_revisions(store: Ch
     with (store.root / "r1" / UNET).open("r+b") as file:
         file.write(b"spoilt")
     assert not store.recheck(chunk.chunk_id)
-    for revision in ("r1", "r2"):
-        assert store.folder_of(manifest_of(files, revision)) is None
-        store_model(store, files, revision)
-        assert contents(store.root / revision) == files
+    assert [store.folder_of(manifest_of(files, revision)) for revision in ("r1", "r2")] == [None, None]
+    assert [store_model(store, files, revision) for revision in ("r1", "r2")] == [CHUNK_BYTES, 0]
+    assert [contents(store.root / revision) for revision in ("r1", "r2")] == [files, files]
 
 
 def test_what_another_process_published_or_dropped_is_noticed(tmp_path: Path) -> None:
@@ -264,7 +282,7 @@ def test_bytes_that_differ_from_what_is_published_do_not_count(store: ChunkStore
 
 
 def test_names_that_the_cache_needs_are_refused(store: ChunkStore) -> None:
-    for name in ("complete.json", "a/b.partial", "b.journal"):
+    for name in ("complete.json", "a/b.partial", "b.journal", "../out", "/out", "a//b"):
         with pytest.raises(InvalidModel, match="rename it"):
             store.begin(manifest_of({name: b"x"}, "r1"))
     with pytest.raises(InvalidModel, match="cannot name a folder"):

@@ -1,0 +1,170 @@
+"""A cache folder keeps to its budget: what was used longest ago goes, what is in use stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pressrun.errors import CacheFull, CacheInUse, InvalidModel
+from pressrun.wording import quantity
+from tests.workers.cache.stored_models import CHUNK_BYTES, contents, fetch, forked, manifest_of, model, store_model
+from workers.cache.chunk_store import ChunkStore
+
+SIZE = manifest_of(model(0), "any").size_bytes
+
+
+def pin_for_ever(root: Path, revision: str, told: int) -> None:
+    with ChunkStore(root).pin(revision):
+        os.write(told, b"pinned")
+        signal.pause()
+
+
+def use_at(store: ChunkStore, revision: str, used_s: float) -> None:
+    """Let a revision have been used at some time."""
+    for path in (store.root / revision, store.root / revision / "complete.json", store.root / f"{revision}.pin"):
+        if path.exists():
+            os.utime(path, (used_s, used_s))
+
+
+def filled(store: ChunkStore, *revisions: str) -> ChunkStore:
+    """Fill revisions, each used later than the one before."""
+    for number, revision in enumerate(revisions):
+        store_model(store, model(number), revision)
+        use_at(store, revision, 1000 + number)
+    return store
+
+
+def revisions(store: ChunkStore) -> list[str]:
+    return [state.revision for state in store.status().revisions]
+
+
+def gb(size_bytes: int) -> str:
+    return f"{quantity(size_bytes / 1e9)} GB"
+
+
+def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 3 * SIZE), "a", "b", "c")
+    with store.pin("a"):
+        pass
+    store_model(store, model(3), "d")
+    # Down to the low watermark: one more than needed.
+    assert revisions(store) == ["a", "d"]
+    assert store.status().size_bytes == 2 * SIZE
+    assert contents(tmp_path / "a") == model(0)
+
+
+def test_no_more_goes_than_brings_it_to_the_low_watermark(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 5 * SIZE), *"abcde")
+    store_model(store, model(5), "f")
+    assert revisions(store) == list("cdef")
+
+
+def test_evicted_chunks_are_told_and_not_served_any_more(tmp_path: Path) -> None:
+    lost: list[str] = []
+    store = filled(ChunkStore(tmp_path, SIZE, lost.extend), "a")
+    gone = {chunk.chunk_id for chunk in manifest_of(model(0), "a").chunks()}
+    store_model(store, model(1), "b")
+    assert gone <= set(lost)
+    assert all(store.find(chunk_id) is None for chunk_id in gone)
+    assert store.folder_of(manifest_of(model(0), "a")) is None
+
+
+def test_an_evicted_revision_leaves_its_manifest(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path), "a", "b")
+    assert store.shrink_to(SIZE) == SIZE
+    assert revisions(store) == ["b"]
+    assert store.shrink_to(0) == 0
+    assert not store.held()
+    assert store.manifest_of("a") == manifest_of(model(0), "a", published=True)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["manifest.json"]
+    store_model(store, model(0), "a")
+    assert contents(tmp_path / "a") == model(0)
+
+
+def test_a_dropped_revision_leaves_nothing(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path), "a")
+    store.drop("a")
+    store.drop("never-was")
+    assert not (tmp_path / "a").exists()
+    assert store.manifest_of("a") is None
+
+
+def test_a_model_larger_than_the_budget_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 2 * SIZE), "a")
+    with pytest.raises(InvalidModel, match=rf"has {gb(4 * SIZE)}.* may hold {gb(2 * SIZE)}; raise the cache's budget"):
+        store.begin(manifest_of({"w": bytes(4 * SIZE)}, "large"))
+    assert revisions(store) == ["a"]
+
+
+def test_pins_of_other_processes_hold_until_these_die(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, SIZE), "a")
+    with forked(pin_for_ever, tmp_path, "a") as (pid, reads):
+        assert os.read(reads, 100) == b"pinned"
+        assert store.status().revisions[0].is_pinned
+        assert store.shrink_to(0) == SIZE
+        with pytest.raises(CacheInUse, match=r"revision a .* being used"):
+            store.drop("a")
+        with pytest.raises(CacheFull, match=rf"needs {gb(SIZE)} more .* holds {gb(SIZE)} of at most {gb(SIZE)} in use"):
+            store_model(store, model(1), "b")
+        assert contents(tmp_path / "a") == model(0)
+        os.kill(pid, signal.SIGKILL)
+        assert os.read(reads, 1) == b""  # it is gone
+        store_model(store, model(1), "b")
+    assert revisions(store) == ["b"]
+
+
+def test_a_revision_that_is_being_filled_stays(tmp_path: Path) -> None:
+    store, other = ChunkStore(tmp_path, 2 * SIZE), ChunkStore(tmp_path, 2 * SIZE)
+    with store.begin(manifest_of(model(0), "a")) as filling:
+        assert other.status().revisions[0].is_filling
+        assert other.shrink_to(0) == SIZE
+        store_model(other, model(1), "b")
+        with pytest.raises(CacheFull), other.pin("b"):
+            other.begin(manifest_of(model(2), "c"))
+        fetch(filling, model(0))
+        filling.publish()
+    assert contents(tmp_path / "a") == model(0)
+
+
+def test_what_revisions_share_counts_once_and_stays_with_the_last(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 2 * SIZE), "a")
+    for revision in ("a2", "a3"):
+        store_model(store, model(0), revision)
+    use_at(store, "a3", 2000)
+    assert store.status().size_bytes == SIZE
+    store_model(store, model(1), "b")
+    assert len(revisions(store)) == 4
+    assert contents(tmp_path / "a3") == model(0)
+
+
+def test_a_revision_that_chunks_can_be_copied_from_goes_last(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 5 * SIZE // 2), "base", "other")
+    tuned = {**model(0), "unet/weights.safetensors": model(0)["unet/weights.safetensors"] + bytes(CHUNK_BYTES)}
+    assert store_model(store, tuned, "tuned", published=True) == CHUNK_BYTES
+    assert revisions(store) == ["base", "tuned"]
+
+
+def test_a_disk_without_room_is_told_with_both_numbers_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(ChunkStore(tmp_path), "a")
+    allocate, calls = os.posix_fallocate, list[int]()
+
+    def no_room_for_weights(descriptor: int, offset: int, size_bytes: int) -> None:
+        calls.append(size_bytes)
+        if size_bytes == 4 * CHUNK_BYTES:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        allocate(descriptor, offset, size_bytes)
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room_for_weights)
+    with store.pin("a"), pytest.raises(CacheFull, match=rf"needs {gb(SIZE)} more .*on a disk with .* GB free"):
+        store.begin(manifest_of(model(1), "b"))
+    assert 4 * CHUNK_BYTES in calls
+    assert store.status().size_bytes == SIZE
+    monkeypatch.undo()
+    store_model(store, model(1), "b")
+    assert contents(tmp_path / "b") == model(1)
