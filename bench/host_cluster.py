@@ -56,7 +56,7 @@ class HostCluster:
         self.scheduler.start()
         if not told.poll(_STARTS_WITHIN_S):
             raise TimeoutError(f"the scheduler is not there after {_STARTS_WITHIN_S:g} s")
-        self.client = Client(told.recv(), set_as_default=False)
+        self.client = Client(told.recv())
 
     def start(self, host: NetworkHost, processes: int = 1) -> list[str]:
         """Begin to start worker processes on a host, and return their names; `await_all` waits for them."""
