@@ -45,7 +45,7 @@ def show_capped(findings: Findings, load: HostLoad, scratch: Path, rivals: bool 
         for name, module in _RIVALS.items() if rivals else ():
             rows.append({"system": name} | load_by_rival(trial, module))
             findings.say(str(rows[-1]))
-    findings.show(f"{_described(load)}: all at once", rows)
+    findings.show(f"{load.described()}: all at once", rows)
 
 
 def show_growth(findings: Findings, counts: tuple[int, ...], load: HostLoad, scratch: Path) -> None:
@@ -57,14 +57,14 @@ def show_growth(findings: Findings, counts: tuple[int, ...], load: HostLoad, scr
         findings.say(str(rows[-1]))
     fastest = min(float(str(row["T s"])) for row in rows)
     findings.show(
-        f"{_described(load, False)}: growth", [dict(row) | {"T by the least": row["T s"] / fastest} for row in rows]
+        f"{load.described(with_hosts=False)}: growth", [dict(row) | {"T by the least": row["T s"] / fastest} for row in rows]
     )
 
 
 def show_zones(findings: Findings, load: HostLoad, scratch: Path) -> None:
     """Load a model on hosts in two zones, and count what crosses between them."""
     with host_trial(replace(load, zones=("a", "b")), _fresh(scratch)) as trial:
-        findings.show(f"{_described(load)}: two zones, by turns", [load_by_pressrun(trial)])
+        findings.show(f"{load.described()}: two zones, by turns", [load_by_pressrun(trial)])
 
 
 def show_joiner(findings: Findings, load: HostLoad, scratch: Path) -> None:
@@ -72,7 +72,7 @@ def show_joiner(findings: Findings, load: HostLoad, scratch: Path) -> None:
     with host_trial(load, _fresh(scratch)) as trial:
         load_by_pressrun(trial)
         host = trial.cluster.net.add_host(load.link)
-        (name,) = trial.cluster.start(host)
+        name = trial.cluster.start(host)
         trial.cluster.await_all()
         trial.await_joined(load.hosts + 1)
         before, started_s = trial.origin.served(), time.monotonic()
@@ -81,7 +81,7 @@ def show_joiner(findings: Findings, load: HostLoad, scratch: Path) -> None:
         found = trial.figures(seconds, trial.origin.served() - before, [host])
     least_s = trial.size_bytes / load.link.down_bytes_per_s
     joiner = {"bound s": least_s, "efficiency": None, "share of its link": least_s / seconds}
-    findings.show(f"{_described(load)}: one more joins", [found | joiner | {"from the origin": origin_bytes}])
+    findings.show(f"{load.described()}: one more joins", [found | joiner | {"from the origin": origin_bytes}])
 
 
 def _fresh(scratch: Path) -> Path:
@@ -89,14 +89,6 @@ def _fresh(scratch: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def _described(load: HostLoad, with_hosts: bool = True) -> str:
-    hosts = f"{load.hosts} hosts, " if with_hosts else ""
-    return (
-        f"{hosts}{load.link.down_bytes_per_s / _MB:g} MB/s each way, {load.model_bytes / _MB:g} MB in chunks of "
-        f"{load.chunk_bytes / 2**20:g} MiB, origin {load.origin_bytes_per_s / _MB:g} MB/s"
-    )
 
 
 __all__ = ["capped_load", "show_capped", "show_growth", "show_joiner", "show_zones"]

@@ -58,17 +58,15 @@ class HostCluster:
             raise TimeoutError(f"the scheduler is not there after {_STARTS_WITHIN_S:g} s")
         self.client = Client(told.recv())
 
-    def start(self, host: NetworkHost, processes: int = 1) -> list[str]:
-        """Begin to start worker processes on a host, and return their names; `await_all` waits for them."""
-        home = self.home(host)
+    def start(self, host: NetworkHost, process: int = 0) -> str:
+        """Begin to start a worker, one of those of a host, and return its name; `await_all` waits for it."""
+        home, name = self.home(host), f"host-{host.number}-{process}"
         home.mkdir(parents=True, exist_ok=True)
-        names = [f"host-{host.number}-{process}" for process in range(processes)]
-        for name in names:
-            arguments = (host, home, self.client.scheduler.address, name)
-            self._workers[name] = self._context.Process(target=_work, args=arguments, daemon=True)
-            self._workers[name].start()
-            self._hosts[name] = host
-        return names
+        arguments = (host, home, self.client.scheduler.address, name)
+        self._workers[name] = self._context.Process(target=_work, args=arguments, daemon=True)
+        self._workers[name].start()
+        self._hosts[name] = host
+        return name
 
     def await_all(self) -> None:
         """Wait until the scheduler knows every worker that was started and not killed."""
@@ -97,18 +95,23 @@ class HostCluster:
         for name in self.names():
             self.kill(name)
         self.client.close(timeout=5)
+        self.kill_scheduler()
+
+    def kill_scheduler(self) -> None:
+        """End the scheduler by SIGKILL."""
         self.scheduler.kill()
         self.scheduler.join()
 
 
 @contextmanager
-def host_cluster(net: Network, homes: Path, hosts: list[NetworkHost]) -> Iterator[HostCluster]:
-    """Give a cluster with one worker on each of some hosts; it is ended afterwards."""
+def host_cluster(net: Network, homes: Path, hosts: list[NetworkHost], processes: int = 1) -> Iterator[HostCluster]:
+    """Give a cluster with a worker or more on each of some hosts; it is ended afterwards."""
     with dask.config.set(_SETTINGS):
         cluster = HostCluster(net, homes)
         try:
             for host in hosts:
-                cluster.start(host)
+                for process in range(processes):
+                    cluster.start(host, process)
             cluster.await_all()
             yield cluster
         finally:

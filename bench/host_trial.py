@@ -72,6 +72,14 @@ class HostLoad:
             self.hosts, self.model_bytes, self.origin_bytes_per_s, link.down_bytes_per_s, link.up_bytes_per_s
         )
 
+    def described(self, with_hosts: bool = True) -> str:
+        """Return what tables of it are headed by."""
+        hosts = f"{self.hosts} hosts, " if with_hosts else ""
+        return (
+            f"{hosts}{self.link.down_bytes_per_s / 1e6:g} MB/s each way, {self.model_bytes / 1e6:g} MB in chunks of "
+            f"{self.chunk_bytes / 2**20:g} MiB, origin {self.origin_bytes_per_s / 1e6:g} MB/s"
+        )
+
 
 class HostTrial:
     """Hosts that are up, and a model at the origin; made by `host_trial`.
@@ -113,7 +121,7 @@ class HostTrial:
     def submit(self, names: Sequence[str]) -> dict[str, Future]:
         """Have workers load the model; each future gives the bytes that its host read from the origin."""
         submit, arguments = self.cluster.client.submit, (self.location, self.facts)
-        return {name: submit(_bring, *arguments, workers=[name], pure=False, retries=0) for name in names}
+        return {name: submit(bring, *arguments, workers=[name], pure=False) for name in names}
 
     def figures(self, seconds: float, served: Served, hosts: Sequence[NetworkHost]) -> dict[str, Figure]:
         """Return what came of a load that took so long and had so much served, with the files of some hosts compared."""
@@ -129,9 +137,15 @@ class HostTrial:
 
     def wrong_files(self, home: Path) -> int:
         """Return how many files of the model are missing in a home's cache, or not the origin's."""
+        return sum(not place.is_file() or _hash(place) != right for place, right in self._places(home).items())
+
+    def spoilt_files(self, home: Path) -> int:
+        """Return how many files of the model are in a home's cache under their names and are not the origin's."""
+        return sum(place.is_file() and _hash(place) != right for place, right in self._places(home).items())
+
+    def _places(self, home: Path) -> dict[Path, str]:
         folder = Path(FOLDER.replace("~", str(home), 1)) / self.facts.revision
-        right = {file.path: _hash(self.model / file.path) for file in self.facts.files}
-        return sum(not (folder / path).is_file() or _hash(folder / path) != found for path, found in right.items())
+        return {folder / file.path: _hash(self.model / file.path) for file in self.facts.files}
 
 
 def load_by_pressrun(trial: HostTrial) -> dict[str, Figure]:
@@ -195,7 +209,8 @@ def host_trial(load: HostLoad, scratch: Path) -> Iterator[HostTrial]:
             yield HostTrial(load, cluster, origin, scratch / "model")
 
 
-def _bring(location: Location, facts: ModelFacts) -> int:
+def bring(location: Location, facts: ModelFacts) -> int:
+    """Load a model on this host, and return the bytes read from the origin for it; a task for workers."""
     return ensure_local(location, facts, Path(FOLDER).expanduser()).origin_bytes
 
 
@@ -220,4 +235,4 @@ def _hash(path: Path) -> str:
     return hasher.hexdigest()
 
 
-__all__ = ["FOLDER", "HostLoad", "HostTrial", "host_trial", "load_by_pressrun", "load_by_rival"]
+__all__ = ["FOLDER", "HostLoad", "HostTrial", "bring", "host_trial", "load_by_pressrun", "load_by_rival"]

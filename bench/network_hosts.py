@@ -108,6 +108,10 @@ class Network:
         self.hosts.append(host)
         return host
 
+    def cut_off(self, host: NetworkHost) -> None:
+        """Take a host's link down: nobody hears from it any more, and nobody is told."""
+        _run("ip", "link", "set", f"{self._mark}v{host.number}", "down")
+
     def crossed_bytes(self) -> dict[str, int]:
         """Return what came into each zone from the other one's hosts, headers included, by the link's own counters."""
         if len(self.zones) == 1:
