@@ -1,6 +1,7 @@
 """How fast a model reaches every host: `python -m bench.cache --json found.json`.
 
-Sections: `fleet` (all hosts at once, one origin of limited bandwidth).
+Sections: `fleet` (all hosts at once, one origin of limited bandwidth), `growth` (more and more hosts), `refusals` (an
+origin that answers 503 to a fifth of requests).
 
 Rivals, in the same run on the same origin: s3fs, obstore and the Run:ai Model Streamer on each host for itself, Dask's
 `replicate`. The streamer comes by `pip install runai-model-streamer runai-model-streamer-s3`; where it is absent its
@@ -10,18 +11,19 @@ rows are left out.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from bench.cache_bound import Fleet
-from bench.cache_fleet import MEMORY, compare_fleet
+from bench.cache_fleet import MEMORY, compare_fleet, show_growth, show_refusals
 from bench.findings import Findings
 
-Section = Literal["fleet"]
-_ALL: tuple[Section, ...] = ("fleet",)
+Section = Literal["fleet", "growth", "refusals"]
+_ALL: tuple[Section, ...] = ("fleet", "growth", "refusals")
+_Numbers = Annotated[tuple[int, ...], Parameter(consume_multiple=True)]
 _MB = 1_000_000
 app = App(name="bench.cache", help=__doc__)
 
@@ -34,20 +36,23 @@ class Sizes:
     Parameters
     ----------
     hosts : int
-        Hosts of the section `fleet`.
+        Hosts of the sections `fleet` and `refusals`.
+    growth : tuple of int
+        Numbers of hosts in the section `growth`.
     model_mb : int
-        Size of its model in megabytes.
+        Size of the model in megabytes.
     origin_mb_per_s : float
-        Bandwidth of its origin, for all hosts together.
+        Bandwidth of the origin, for all hosts together.
     """
 
     hosts: int = 8
+    growth: _Numbers = (2, 4, 8, 16)
     model_mb: int = 512
     origin_mb_per_s: float = 50.0
 
 
 _FULL = Sizes()
-_QUICK = Sizes(hosts=2, model_mb=8, origin_mb_per_s=20.0)
+_QUICK = Sizes(hosts=2, growth=(1, 2), model_mb=8, origin_mb_per_s=20.0)
 
 
 @app.default
@@ -79,6 +84,10 @@ def cache(
     with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch, ignore_cleanup_errors=True) as temporary:
         if "fleet" in sections:
             compare_fleet(findings, fleet, Path(temporary))
+        if "growth" in sections:
+            show_growth(findings, [replace(fleet, hosts=count) for count in chosen.growth], Path(temporary))
+        if "refusals" in sections:
+            show_refusals(findings, fleet, Path(temporary))
 
 
 if __name__ == "__main__":

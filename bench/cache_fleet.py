@@ -7,7 +7,7 @@ of one machine would otherwise bound hosts that have a disk each.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,18 +70,37 @@ def compare_fleet(findings: Findings, fleet: Fleet, scratch: Path, systems: tupl
         What to compare.
     """
     findings.note(f"All folders lie in {scratch}, in memory, for every system.")
+    direct = f"hosts reading each for itself are bound to {fleet.direct_bound_s:,.1f} s"
+    findings.show(f"{_title(fleet)} ({direct})", _measured(findings, fleet, scratch, systems))
+
+
+def show_growth(findings: Findings, fleets: Sequence[Fleet], scratch: Path) -> None:
+    """Bring one model by Pressrun to more and more hosts; the time should stay what it is."""
+    rows = [row for fleet in fleets for row in _measured(findings, fleet, scratch, (PRESSRUN,))]
+    findings.show("more and more hosts", rows)
+
+
+def show_refusals(findings: Findings, fleet: Fleet, scratch: Path, refused_share: float = 0.2) -> None:
+    """Bring one model by Pressrun to every host, from an origin that answers 503 to a share of requests."""
+    rows = _measured(findings, fleet, scratch, (PRESSRUN,), refused_share)
+    findings.show(f"{_title(fleet)}, {refused_share:.0%} of requests answered 503", rows)
+
+
+def _measured(
+    findings: Findings, fleet: Fleet, scratch: Path, systems: tuple[System, ...], refused_share: float = 0.0
+) -> list[Row]:
     model = scratch / "origin"
     weights = write_model(model, fleet.model_bytes)
     rows: list[Row] = []
-    with throttled_origin(model, fleet.origin_bytes_per_s) as origin:
+    with throttled_origin(model, fleet.origin_bytes_per_s, refused_share) as origin:
         for system in systems:
             if not system.is_here():
                 findings.note(f"{system.name}: not installed, so its row is left out.")
                 continue
             rows.append(_row(system, Trial(fleet, origin, model, weights, scratch / "hosts")))
-            findings.say(f"{system.name}: {rows[-1].get('T s')} s")
-    findings.show(_title(fleet), rows)
+            findings.say(f"{system.name}, {fleet.hosts} hosts: {rows[-1].get('T s', 'failed')} s")
     shutil.rmtree(model)
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +150,13 @@ def _row(system: System, trial: Trial) -> Row:
 def _figures(system: System, trial: Trial, seconds: float, finished: Finished, served: Served) -> dict[str, Figure]:
     return {
         "system": system.name,
+        "hosts": trial.fleet.hosts,
         "T s": seconds,
         "bound s": trial.fleet.bound_s,
         "efficiency": trial.fleet.bound_s / seconds,
         "origin copies": served.body_bytes / _size_bytes(trial.model),
         "requests": served.requests,
+        "refused": served.refused,
         "processor s": finished.cpu_s,
         "taken by others": finished.foreign_share,
     }
@@ -166,10 +187,8 @@ def _hash(path: Path) -> str:
 
 
 def _title(fleet: Fleet) -> str:
-    return (
-        f"{fleet.hosts} hosts, {fleet.model_bytes / 1e6:,.0f} MB, origin {fleet.origin_bytes_per_s / 1e6:,.0f} MB/s in "
-        f"all (hosts reading each for itself are bound to {fleet.direct_bound_s:,.1f} s)"
-    )
+    bandwidth = f"{fleet.origin_bytes_per_s / 1e6:,.0f} MB/s in all"
+    return f"{fleet.hosts} hosts, {fleet.model_bytes / 1e6:,.0f} MB, origin {bandwidth}"
 
 
-__all__ = ["MEMORY", "PRESSRUN", "RIVALS", "SYSTEMS", "System", "compare_fleet"]
+__all__ = ["MEMORY", "PRESSRUN", "RIVALS", "SYSTEMS", "System", "compare_fleet", "show_growth", "show_refusals"]

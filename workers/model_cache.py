@@ -13,6 +13,7 @@ from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
 
 from pressrun.cache.chunk_manifest import cut
+from pressrun.cache.published import manifest_for
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter
 from pressrun.models.diffusers_folder import ModelFacts
@@ -20,7 +21,7 @@ from pressrun.models.embedder_folder import EmbedderFacts
 from workers.cache.alone import AloneKeeper
 from workers.cache.bring import Brought
 from workers.cache.chunk_store import ChunkStore
-from workers.cache.worker_part import link_for
+from workers.cache.worker_part import CacheLink, link_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class CachedModel:
     seconds: float
 
 
-def ensure_local(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root: Path) -> CachedModel:
+def ensure_local(
+    location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root: Path, from_peers: bool = True
+) -> CachedModel:
     """Make sure that a model lies on this host.
 
     One process of the host fetches while the others wait. What a killed one fetched is not fetched again.
@@ -55,6 +58,8 @@ def ensure_local(location: Location, facts: ModelFacts | EmbedderFacts | Adapter
         What was read there; the folder is named by its revision.
     root : Path
         The host's cache folder; made if missing, for this user only.
+    from_peers : bool
+        Whether other hosts are asked, where they share a cache with this one.
 
     Returns
     -------
@@ -68,14 +73,15 @@ def ensure_local(location: Location, facts: ModelFacts | EmbedderFacts | Adapter
     began = time.monotonic()
     if location.is_local:
         return CachedModel(Path(LocalFileSystem._strip_protocol(location.url)), 0, time.monotonic() - began)
-    brought = _bring(location, facts, root)
+    brought = _bring(location, facts, root, link_for(root) if from_peers else None)
     return CachedModel(brought.path, brought.origin_bytes, time.monotonic() - began)
 
 
-def _bring(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root: Path) -> Brought:
+def _bring(
+    location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root: Path, link: CacheLink | None
+) -> Brought:
     manifest = cut(location, facts.revision, facts.files)
     single_file = isinstance(facts, Adapter)
-    link = link_for(root)
     if link is not None:
         return link.bring(location, manifest, single_file)
     store = ChunkStore(root)
@@ -83,7 +89,7 @@ def _bring(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root
     if folder is not None:
         return Brought(folder)
     with AloneKeeper(store) as keeper:
-        return keeper.bring(location, manifest, single_file)
+        return keeper.bring(location, manifest_for(location, facts), single_file)
 
 
 __all__ = ["CachedModel", "ensure_local"]

@@ -5,29 +5,28 @@ Knows nothing of how fast the model is. The cache reads each byte once for all h
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.compute as pc
 from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
+from pressrun.cache.published import manifest_for
 from pressrun.cache.traffic_report import TrafficReport
-from pressrun.errors import StageFailed
+from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
-from pressrun.models.diffusers_folder import ModelFacts
-from pressrun.models.embedder_folder import EmbedderFacts
 from pressrun.run import Run
 from pressrun.storage import Store
 from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
+from workers.cache.runtimes import Facts, bring
 from workers.fleet import Fleet
-from workers.model_cache import ensure_local
 from workers.order import PrintOrder
 
-Need = tuple[Location, ModelFacts | EmbedderFacts | Adapter]
+Need = tuple[Location, Facts]
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
 
 
@@ -51,7 +50,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     StageFailed
         When the fleet cannot be opened.
     InvalidModel
-        When a file of the model cannot be had.
+        When a file of the model cannot be brought to a host.
     """
     parts = parts_of(run)
     order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
@@ -60,36 +59,53 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
-    remote = [need for need in _needs(order, list(parts)) if not need[0].is_local]
-    if remote:
-        _bring_all(run, client, SharedCache(order.cache_folder), remote)
+    needed = list(_needed(order, parts))
+    _check_mounts(client, order, needed)
+    remote = [need for need in needed if not need[0].is_local]
+    if remote and order.cache.runtime == "peer":
+        _share(run, client, order, remote)
+    else:
+        _bring_each(run, client, order, remote)
     return order
 
 
-def _needs(order: PrintOrder, models: list[str]) -> list[Need]:
-    """Return what the run loads; a model without a picture to draw stays where it is."""
-    needs: list[Need] = []
-    for model in map(order.of, models):
-        needs.append((model.model, model.facts))
-        needs += [(adapter.location, adapter) for adapter in model.adapters]
+def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[Need]:
+    """Yield what the hosts need; a model without a picture to draw stays where it is."""
+    for name, part in parts.items():
+        yield part.job.model, part.facts
+        for adapter in order.of(name).adapters:
+            yield adapter.location, adapter
     if order.embedder is not None and order.embedder_facts is not None:
-        needs.append((order.embedder, order.embedder_facts))
-    return needs
+        yield order.embedder, order.embedder_facts
 
 
-def _bring_all(run: Run, client: Client, cache: SharedCache, needs: list[Need]) -> None:
-    """Have every host bring what the run loads, and enter what came from where."""
+def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
+    """Have hosts fill from one another, and enter what came from where."""
+    cache = SharedCache(order.cache_folder)
     cache.join(client)
     before = cache.traffic(client)
 
     def came() -> TrafficReport:
         return cache.traffic(client).minus(before)
 
+    for location, facts in needs:
+        cache.offer(client, manifest_for(location, facts))
     run.ledger.read_traffic = came
     with telling_progress(came):
-        for location, facts in needs:
-            run.ledger.origin_bytes += _bring(client, location, facts, cache.folder)
+        _bring_each(run, client, order, needs)
     run.ledger.take_traffic()
+
+
+def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
+    """Have one worker of each host make sure of its copies, and enter the bytes read from the origin."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    one_a_host = {address.rpartition(":")[0]: address for address in workers}
+    futures = [
+        client.submit(_ensure, order, location, facts, workers=[address], allow_other_workers=True, pure=False)
+        for location, facts in needs
+        for address in one_a_host.values()
+    ]
+    run.ledger.origin_bytes += sum(client.gather(futures))
 
 
 def _open(run: Run, fleet: Fleet) -> Client:
@@ -117,6 +133,7 @@ def _order(run: Run) -> PrintOrder:
         picture_format=job.picture_format,
         adapters=_used_adapters(run),
         layout=job.layout,
+        cache=job.cache,
     )
 
 
@@ -140,16 +157,24 @@ def _sees_run(order: PrintOrder) -> bool:
     return Store(order.collection).exists(layout.run(order.run_id, FLEET))
 
 
-def _bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
-    """Have one worker of each host make sure of its copy, and return the bytes read from the origin."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    one_a_host = {address.rpartition(":")[0]: address for address in workers}
-    futures = [
-        client.submit(_ensure, location, facts, cache_folder, workers=[address], allow_other_workers=True, pure=False)
-        for address in one_a_host.values()
-    ]
-    return sum(client.gather(futures))
+def _check_mounts(client: Client, order: PrintOrder, needed: Sequence[Need]) -> None:
+    """Refuse hosts that lack a file which should be mounted there, all of them at once."""
+    if order.cache.runtime == "mount":
+        said = client.run(_say_what_lacks, order, needed)
+        lacking = sorted({text for texts in said.values() for text in texts})
+        if lacking:
+            raise InvalidModel("\n".join(lacking))
 
 
-def _ensure(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
-    return ensure_local(location, facts, Path(cache_folder).expanduser()).origin_bytes
+def _say_what_lacks(order: PrintOrder, needed: Sequence[Need]) -> list[str]:
+    lacking = []
+    for location, facts in needed:
+        try:
+            bring(order, location, facts)
+        except InvalidModel as error:
+            lacking.append(str(error))
+    return lacking
+
+
+def _ensure(order: PrintOrder, location: Location, facts: Facts) -> int:
+    return bring(order, location, facts).origin_bytes

@@ -8,11 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from distributed import Client, LocalCluster, wait
 
 from bench.rivals.hosts import host_folder
 from bench.rivals.parts import Settings, clock, main
 from bench.rivals.pull_obstore import open_store, read_ranges, sizes_in
+
+# Arrays travel between workers without being copied into a pickle.
+Files = dict[str, npt.NDArray[np.uint8]]
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -50,22 +55,22 @@ def _connect(settings: Settings) -> None:
     sizes_in(open_store(settings))
 
 
-def _read(settings: Settings) -> dict[str, bytearray]:
+def _read(settings: Settings) -> Files:
     store = open_store(settings)
     sizes = sizes_in(store)
-    files = {path: bytearray(size) for path, size in sizes.items()}
+    files = {path: np.empty(size, np.uint8) for path, size in sizes.items()}
 
     def put(path: str, start: int, data: memoryview) -> None:
-        memoryview(files[path])[start : start + len(data)] = data
+        files[path][start : start + len(data)] = data
 
     read_ranges(store, sizes, put)
     return files
 
 
-def _write(files: dict[str, bytearray], folder: str) -> None:
+def _write(files: Files, folder: str) -> None:
     for path, data in files.items():
         (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
-        (Path(folder) / path).write_bytes(data)
+        (Path(folder) / path).write_bytes(data.data)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Knows nothing of reading. What is not listed here is not translated: the caller 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _UNHEARD = {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache", "block_size"}
 _GOOGLE = {"project", "access", "token", "default_location", "check_connection"} | _UNHEARD
+_GOOGLE_URL = "https://storage.googleapis.com"
+# Where adlfs looks for what the options leave out, or for a way of signing that outdoes them.
+_AZURE_ENVIRONMENT = "AZURE_STORAGE_"
 # Each way of signing with just the options that it needs; more of them leave open which one counts.
 _AZURE = {
     frozenset({"account_name", "account_key"}): ("access_key", {"account_key": "account_key"}),
@@ -32,13 +36,14 @@ _AZURE = {
 
 def google_store(filesystem: Any, bucket: str, options: Mapping[str, Any]) -> GCSStore | None:
     """Return a Google bucket's store, signed as gcsfs signs; None where an option cannot be translated."""
-    if not options.keys() <= _GOOGLE:
+    # Elsewhere for an emulator, another universe or a client certificate, all of which the environment may name.
+    if not options.keys() <= _GOOGLE or not filesystem.base.startswith(f"{_GOOGLE_URL}/"):
         return None
     held = filesystem.credentials
     is_open = held.credentials is None
     return GCSStore(
         bucket,
-        base_url="https://storage.googleapis.com",
+        base_url=_GOOGLE_URL,
         skip_signature=is_open,
         client_options=client_config(),
         retry_config=RETRY,
@@ -67,7 +72,9 @@ class _GoogleToken:
 
 
 def azure_store(container: str, options: Mapping[str, Any]) -> AzureStore | None:
-    """Return a container's store; None unless the options name the account and just one way of signing."""
+    """Return a container's store; None unless the options alone name the account and just one way of signing."""
+    if any(name.startswith(_AZURE_ENVIRONMENT) for name in os.environ):
+        return None
     told = {name: value for name, value in options.items() if name not in _UNHEARD and value is not None}
     anonymous = told.pop("anon", False)
     if anonymous and told.keys() == {"account_name"}:

@@ -41,10 +41,16 @@ def bucket(s3_server: S3Server) -> Location:  # noqa: F811
     return location
 
 
-@pytest.fixture
-def front(s3_server: S3Server) -> Iterator[Front]:  # noqa: F811
+@pytest.fixture(scope="module")
+def one_front(s3_server: S3Server) -> Iterator[Front]:  # noqa: F811
     with faulty_front(s3_server.endpoint_url) as front:
         yield front
+
+
+@pytest.fixture
+def front(one_front: Front) -> Front:
+    one_front.faults, one_front.reads = iter(()), []
+    return one_front
 
 
 def behind(bucket: Location, front: Front) -> Location:
@@ -64,6 +70,7 @@ def source_of(origin: Origin) -> Any:
 def test_ranges_of_a_bucket_come_by_obstore_from_many_threads(bucket: Location) -> None:
     origin, listing = open_origin(bucket), list_model(bucket)
     assert isinstance(source_of(origin), ObstoreSource)
+    assert source_of(open_origin(bucket))._store is source_of(origin)._store
     spans = [(name, start) for name in FILES for start in range(0, len(FILES[name]), 70_000)]
 
     def chunk(span: tuple[str, int]) -> bytes:
@@ -92,7 +99,7 @@ def test_options_that_cannot_be_translated_leave_a_bucket_to_fsspec(bucket: Loca
     assert read(origin, UNET, 5, 25, list_model(location).digest(UNET)) == WEIGHTS[5:25]
 
 
-def test_options_of_a_bucket_are_kept(bucket: Location, front: Front) -> None:
+def test_options_of_a_bucket_are_kept(bucket: Location) -> None:
     endpoint = bucket.options["endpoint_url"]
     same = {
         "client_kwargs": {
@@ -271,7 +278,7 @@ def test_a_filesystem_without_its_package_is_told_without_its_options() -> None:
     assert SECRET not in caught.value.reason
 
 
-def test_azure_containers_need_an_account_and_one_way_of_signing() -> None:
+def test_azure_containers_need_an_account_and_one_way_of_signing(monkeypatch: pytest.MonkeyPatch) -> None:
     key = "a2V5" * 8
     for options in (
         {"account_name": "studio", "account_key": key},
@@ -286,20 +293,25 @@ def test_azure_containers_need_an_account_and_one_way_of_signing() -> None:
     for options in ({}, {"account_name": "studio"}, {"account_name": "studio", "account_key": key, "sas_token": "x"}):
         assert azure_store("models", options) is None
     assert azure_store("models", {"connection_string": SECRET}) is None
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "of somebody else")
+    assert azure_store("models", {"account_name": "studio", "account_key": key}) is None
 
 
 def test_google_buckets_are_signed_with_what_the_filesystem_found() -> None:
     expiry = datetime(2030, 1, 1)
     found = SimpleNamespace(token="first", expiry=expiry)
     held = SimpleNamespace(credentials=found, maybe_refresh=lambda: setattr(found, "token", "renewed"))
-    store = google_store(SimpleNamespace(credentials=held), "models", {"project": "studio"})
+    filesystem = SimpleNamespace(credentials=held, base="https://storage.googleapis.com/storage/v1/")
+    store = google_store(filesystem, "models", {"project": "studio"})
     assert store is not None
     assert store.credential_provider() == {"token": "renewed", "expires_at": expiry.replace(tzinfo=UTC)}
+    assert google_store(filesystem, "models", {"requester_pays": True}) is None
     held.credentials = None
-    anonymous = google_store(SimpleNamespace(credentials=held), "models", {"token": "anon"})
+    anonymous = google_store(filesystem, "models", {"token": "anon"})
     assert anonymous is not None
     assert anonymous.config["skip_signature"] == "true"
-    assert google_store(SimpleNamespace(credentials=held), "models", {"requester_pays": True}) is None
+    filesystem.base = "http://emulator:4443/storage/v1/"
+    assert google_store(filesystem, "models", {}) is None
 
 
 def test_a_bucket_of_amazon_is_asked_for_its_own_region() -> None:
