@@ -80,7 +80,7 @@ class Bring:
         if chunk is None:
             return
         if self.filling.put(chunk, data, xxh3):
-            self.filling.publish_file(chunk.path)  # whoever waits for this file alone may load it, and its fsync is done
+            self.filling.publish_file(chunk.path)  # its fsync is done while others still come
         with self._lock:
             self.lacking.pop(chunk_id, None)
             if not self.lacking:
