@@ -12,21 +12,18 @@ from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
-from pressrun.cache.published import manifest_for
-from pressrun.cache.traffic_report import TrafficReport
 from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
 from pressrun.run import Run
 from pressrun.storage import Store
-from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
 from workers.cache.runtimes import Facts, bring
+from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 
-Need = tuple[Location, Facts]
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
 
 
@@ -81,19 +78,12 @@ def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[Need]:
 
 def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
     """Have hosts fill from one another, and enter what came from where."""
-    cache = SharedCache(order.cache_folder)
-    cache.join(client)
-    before = cache.traffic(client)
-
-    def came() -> TrafficReport:
-        return cache.traffic(client).minus(before)
-
-    for location, facts in needs:
-        cache.offer(client, manifest_for(location, facts))
-    run.ledger.read_traffic = came
-    with telling_progress(came):
-        _bring_each(run, client, order, needs)
+    delivery = Delivery(client, SharedCache(order.cache_folder))
+    run.ledger.read_traffic = delivery.traffic
+    delivery.bring(needs)
     run.ledger.take_traffic()
+    if run.ledger.traffic is not None:
+        run.ledger.origin_bytes += run.ledger.traffic.total.origin_bytes
 
 
 def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
