@@ -135,6 +135,7 @@ def _row(system: System, trial: Trial) -> Row:
         "options": trial.origin.options,
         "weights": trial.weights,
         "hosts": trial.fleet.hosts,
+        "hosts hold": "files" if system.writes_files else "tensors in memory",
         "folder": str(trial.scratch),
     }
     try:
@@ -151,6 +152,7 @@ def _figures(system: System, trial: Trial, seconds: float, finished: Finished, s
     return {
         "system": system.name,
         "hosts": trial.fleet.hosts,
+        "hosts hold": "files" if system.writes_files else "tensors in memory",
         "T s": seconds,
         "bound s": trial.fleet.bound_s,
         "efficiency": trial.fleet.bound_s / seconds,

@@ -73,7 +73,9 @@ class ThrottledOrigin:
 
 
 @contextmanager
-def throttled_origin(folder: Path, bytes_per_s: float, refused_share: float = 0.0) -> Iterator[ThrottledOrigin]:
+def throttled_origin(
+    folder: Path, bytes_per_s: float, refused_share: float = 0.0, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[ThrottledOrigin]:
     """Serve a folder until the block ends.
 
     Parameters
@@ -84,8 +86,13 @@ def throttled_origin(folder: Path, bytes_per_s: float, refused_share: float = 0.
         Bandwidth of all connections together.
     refused_share : float
         Share of requests that are answered 503.
+    host : str
+        Address at which it listens.
+    port : int
+        And its port; 0 has the system choose.
     """
-    command = [sys.executable, "-m", "bench.throttled_server", str(folder), str(bytes_per_s), str(refused_share)]
+    arguments = [str(folder), str(bytes_per_s), str(refused_share), host, str(port)]
+    command = [sys.executable, "-m", "bench.throttled_server", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
     assert process.stdout is not None
     try:

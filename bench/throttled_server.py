@@ -200,13 +200,13 @@ def _xml(status: int, text: str) -> _Answer:
     return _Answer(status, {"Content-Type": "application/xml", "x-amz-bucket-region": "us-east-1"}, memoryview(body))
 
 
-async def _main(folder: Path, bytes_per_s: float, refused_share: float) -> None:
+async def _main(folder: Path, bytes_per_s: float, refused_share: float, host: str, port: int) -> None:
     bucket = _Bucket(folder, bytes_per_s, refused_share)
-    server = await asyncio.start_server(bucket.serve, "127.0.0.1", 0, backlog=1024)
-    sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
+    server = await asyncio.start_server(bucket.serve, host, port, backlog=1024)
+    sys.stdout.write(f"http://{host}:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(_main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4], int(sys.argv[5])))

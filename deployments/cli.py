@@ -16,6 +16,7 @@ from deployments.export_command import export
 from deployments.generate_command import generate
 from deployments.model_command import model
 from deployments.plan_command import plan
+from deployments.release_command import release
 from deployments.replay_command import replay
 from deployments.report_command import report
 from deployments.search_command import search
@@ -62,7 +63,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # `run` says what an interruption means
 )
-for command in (generate, plan, search, verify, replay, report, export):
+for command in (generate, plan, search, verify, replay, report, export, release):
     app.command(command)
 app.command(cache)
 app.command(model)

@@ -25,3 +25,9 @@ def run_name() -> str:
     job = runtime.flow_run.parameters["job"]
     prompts = job.prompts.rpartition("/")[2] if isinstance(job.prompts, str) else f"{len(job.prompts)} prompts"
     return f"{job.model.rstrip('/').rpartition('/')[2]}: {prompts} to {Location(job.output)}"
+
+
+def release_name() -> str:
+    """Return a release's flow run name from its parameters, as "sdxl-v4 against golden"."""
+    release = runtime.flow_run.parameters["release"]
+    return f"{release.model.rstrip('/').rpartition('/')[2]} against {Location(release.golden)}"

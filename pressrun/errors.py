@@ -53,6 +53,10 @@ class ExportFailed(PressrunError):
     """An export stopped before its end; the files that are finished stay, and the same command goes on from there."""
 
 
+class ReleaseRefused(PressrunError):
+    """A new revision of a model draws the golden pictures otherwise than allowed."""
+
+
 class RunCancelled(PressrunError):
     """The run was cancelled from outside while it was generating."""
 

@@ -15,10 +15,20 @@ from pressrun.errors import (
     InvalidModel,
     QualityRefused,
     QuoteRefused,
+    ReleaseRefused,
     RunCancelled,
 )
 
-_FINAL = (CollectionBusy, InvalidCollection, InvalidJob, InvalidModel, QualityRefused, QuoteRefused, RunCancelled)
+_FINAL = (
+    CollectionBusy,
+    InvalidCollection,
+    InvalidJob,
+    InvalidModel,
+    QualityRefused,
+    QuoteRefused,
+    ReleaseRefused,
+    RunCancelled,
+)
 
 
 async def is_worth_retrying(task: Task[..., object], task_run: TaskRun, state: State[object]) -> bool:

@@ -7,20 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from pressrun.errors import RunCancelled
-from pressrun.run import Run
+from pressrun.ledger import Ledger
 from tasks.cancellation_watch import is_cancelled
 
 
+class Staged(Protocol):
+    """What has stages: a run, or a release."""
+
+    run_id: str
+    ledger: Ledger
+
+
 @contextmanager
-def stage(run: Run, name: str, doing: str) -> Iterator[None]:
+def stage(run: Staged, name: str, doing: str) -> Iterator[None]:
     """Enter a block as a stage.
 
     Parameters
     ----------
-    run : Run
-        The run that the stage is part of.
+    run : Staged
+        The run or release that the stage is part of.
     name : str
         The stage's name.
     doing : str

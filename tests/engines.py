@@ -10,6 +10,8 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
+
 from pressrun.batch import Batch
 from pressrun.errors import RunCancelled
 from workers.cancellation import should_stop
@@ -112,6 +114,21 @@ class HesitantRenderer(FaultyRenderer):
 
 def hesitant(order: PrintOrder) -> HesitantRenderer:
     return HesitantRenderer(order)
+
+
+class TintedRenderer(NullRenderer):
+    """Draws as the null engine does, and adds to every value what the name of the model's folder ends with."""
+
+    def __init__(self, order: PrintOrder) -> None:
+        super().__init__()
+        self._tint = int(order.facts.name.rpartition("-")[2])
+
+    def render(self, batch: Batch) -> Pixels:
+        return np.minimum(super().render(batch).astype(np.uint16) + self._tint, 255).astype(np.uint8)
+
+
+def tinted(order: PrintOrder) -> TintedRenderer:
+    return TintedRenderer(order)
 
 
 def sleep_until_stopped(seconds: float) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from urllib.parse import urlsplit
 
 # What an answer may be instead of the origin's own.
-TRUNCATED, LONGER, DROPPED = -1, -2, -3
+TRUNCATED, LONGER, DROPPED, STALLED = -1, -2, -3, -4
+_STALLS_AT_MOST_S = 20
 
 
 @dataclass
@@ -41,7 +42,7 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def faulty_front(origin_url: str) -> Iterator[Front]:
     """Serve an origin's answers with faults until the block ends."""
-    origin = urlsplit(origin_url).netloc
+    origin, over = urlsplit(origin_url).netloc, Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -63,10 +64,12 @@ def faulty_front(origin_url: str) -> Iterator[Front]:
             if fault == LONGER:
                 body += b"more"
                 headers = [(n, str(len(body)) if n.lower() == "content-length" else v) for n, v in headers]
-            if fault == TRUNCATED:
+            if fault in (TRUNCATED, STALLED):
                 body = body[: len(body) // 2]
                 self.close_connection = True
             self._answer(answer.status, headers, body)
+            if fault == STALLED:
+                over.wait(_STALLS_AT_MOST_S)
 
         do_HEAD = do_GET
 
@@ -84,6 +87,7 @@ def faulty_front(origin_url: str) -> Iterator[Front]:
     try:
         yield front
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -48,7 +48,7 @@ class Delivery:
         Parameters
         ----------
         needs : sequence of Need
-            Models, embedders and adapters, each with its location, which is not local.
+            Models, embedders and adapters, each with its location; local ones are used in place.
 
         Returns
         -------
@@ -64,7 +64,8 @@ class Delivery:
         """
         one_a_host = self._one_a_host()
         for location, facts in needs:
-            self._cache.offer(self._client, manifest_for(location, facts))
+            if not location.is_local:
+                self._cache.offer(self._client, manifest_for(location, facts))
         asked = [
             (host, self._ask(address, location, facts))
             for location, facts in needs

@@ -16,10 +16,11 @@ from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
+from pressrun.models.any_folder import AnyFacts
 from pressrun.run import Run
 from pressrun.storage import Store
 from workers.cache.joining import SharedCache
-from workers.cache.runtimes import Facts, bring
+from workers.cache.runtimes import bring
 from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
 from workers.order import PrintOrder
@@ -82,8 +83,7 @@ def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> No
     run.ledger.read_traffic = delivery.traffic
     delivery.bring(needs)
     run.ledger.take_traffic()
-    if run.ledger.traffic is not None:
-        run.ledger.origin_bytes += run.ledger.traffic.total.origin_bytes
+    run.ledger.origin_bytes += delivery.traffic().total.origin_bytes
 
 
 def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
@@ -166,5 +166,5 @@ def _say_what_lacks(order: PrintOrder, needed: Sequence[Need]) -> list[str]:
     return lacking
 
 
-def _ensure(order: PrintOrder, location: Location, facts: Facts) -> int:
+def _ensure(order: PrintOrder, location: Location, facts: AnyFacts) -> int:
     return bring(order, location, facts).origin_bytes

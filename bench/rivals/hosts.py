@@ -6,8 +6,10 @@ Knows nothing of how it is pulled. Imports, connections and listings come before
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
+from threading import BrokenBarrierError
 from typing import Any
 
 from bench.rivals.parts import Settings, clock
@@ -38,7 +40,8 @@ def pull_together(settings: Settings, open_pull: OpenPull) -> dict[str, Any]:
     hosts = [context.Process(target=_host, args=(open_pull, settings, number, ready, ended)) for number in range(count)]
     for host in hosts:
         host.start()
-    ready.wait(_READY_WITHIN_S)
+    with suppress(BrokenBarrierError):  # a host that failed to get ready says so by its exit code
+        ready.wait(_READY_WITHIN_S)
     started_s = clock()
     for host in hosts:
         host.join()
@@ -56,7 +59,11 @@ def host_folder(settings: Settings, number: int) -> Path:
 
 
 def _host(open_pull: OpenPull, settings: Settings, number: int, ready: Any, ended: Any) -> None:
-    pull = open_pull(settings, host_folder(settings, number))
+    try:
+        pull = open_pull(settings, host_folder(settings, number))
+    except BaseException:
+        ready.abort()
+        raise
     ready.wait(_READY_WITHIN_S)
     pull()
     ended[number] = clock()

@@ -186,6 +186,9 @@ class Registry:
                 self.swarm.drop(self.swarm.hosts[event.source], event.chunk_id)
             return
         corrupt = event.fault == "corrupt"
+        if event.fault == "busy":
+            host.bans[event.source] = Ban(now_s + self.limits.busy_s)
+            return
         _ban(host, event.source, now_s, self.limits.corrupt_ban_s if corrupt else self.limits.ban_s)
         if event.source == ORIGIN:
             self._count_origin_fault(event)

@@ -71,6 +71,17 @@ def compare_file(data: bytes, drawn: Pixels) -> Likeness:
     InvalidCollection
         When the file is no picture, or one of another size.
     """
+    return compare(*comparable(data, drawn))
+
+
+def comparable(data: bytes, drawn: Pixels) -> tuple[Pixels, Pixels]:
+    """Return the picture in a file, and one drawn again after the same loss if the file lost any.
+
+    Raises
+    ------
+    InvalidCollection
+        When the file is no picture, or one of another size.
+    """
     try:
         with Image.open(io.BytesIO(data)) as picture:
             stored = np.asarray(picture.convert("RGB"))
@@ -80,7 +91,7 @@ def compare_file(data: bytes, drawn: Pixels) -> Likeness:
         raise InvalidCollection(f"the file cannot be read as a picture ({error})") from error
     if stored.shape != drawn.shape:
         raise InvalidCollection(f"the file holds {stored.shape} values, the picture drawn again {drawn.shape}")
-    return compare(stored, drawn)
+    return stored, drawn
 
 
 def judge(likeness: Likeness, allowed_steps: int) -> Verdict:

@@ -14,6 +14,7 @@ from bench.cache_fleet import PRESSRUN, RIVALS, compare_fleet
 from bench.cache_model import write_model
 from bench.findings import Findings
 from bench.throttled_origin import throttled_origin
+from bench.trial import TrialFailed, run_rival
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import read_model
 from pressrun.models.listing import list_model
@@ -67,3 +68,8 @@ def test_systems_are_set_side_by_side_on_one_origin(tmp_path: Path) -> None:
     # Pressrun reads headers for its facts besides.
     assert rows[1]["origin copies"] == pytest.approx(2.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_that_cannot_get_ready_ends_the_trial_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TrialFailed, match="hosts failed to pull"):
+        run_rival("pull_obstore", {"hosts": 2, "folder": str(tmp_path), "url": "s3://models/model"}, tmp_path)

@@ -14,6 +14,7 @@ from deployments.export_command import ExportChoice, export
 from deployments.generate_command import GenerateOptions, generate
 from deployments.model_command import publish
 from deployments.plan_command import plan
+from deployments.release_command import ReleaseOptions, release
 from deployments.replay_command import ReplayOptions, replay
 from deployments.report_command import report
 from deployments.search_command import search
@@ -42,6 +43,7 @@ OPTIONS = {
     plan: _GENERATE,
     export: descriptions(ExportChoice),
     replay: descriptions(ReplayOptions),
+    release: descriptions(ReleaseOptions),
 }
 
 
@@ -50,7 +52,7 @@ NAMES = {publish: ["model", "publish"]}
 
 @pytest.mark.parametrize(
     "command",
-    [generate, plan, search, verify, replay, report, export, publish],
+    [generate, plan, search, verify, replay, report, export, publish, release],
     ids=lambda command: command.__name__,
 )
 def test_help_describes_every_option(command: Callable[..., object], capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,6 +87,7 @@ def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.C
         "export",
         "cache",
         "model",
+        "release",
         "2 refused",
         "3 partial",
         "4 flaws",

@@ -43,14 +43,17 @@ def job(output: Path, **settings: Any) -> dict[str, Any]:
 
 def test_prefect_yaml_registers_each_of_its_deployments(served: Served) -> None:
     wanted = yaml.safe_load((CLONE / "prefect.yaml").read_text())["deployments"]
-    found = served.post("/deployments/filter", {})
-    assert [deployment["name"] for deployment in found] == [deployment["name"] for deployment in wanted]
-    assert len(found) == 1
-    assert found[0]["entrypoint"] == "flows.generate_images.generate_images"
-    assert found[0]["pull_steps"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(CLONE)}}]
-    assert found[0]["parameters"] == wanted[0]["parameters"]
-    assert [schedule["active"] for schedule in found[0]["schedules"]] == [False]
-    assert found[0]["work_pool_name"] == "pressrun"
+    found = {deployment["entrypoint"]: deployment for deployment in served.post("/deployments/filter", {})}
+    assert set(found) == {"flows.generate_images.generate_images", "flows.publish_model.publish_model"}
+    for one in wanted:
+        deployment = found[one["entrypoint"]]
+        assert deployment["name"] == one["name"]
+        assert deployment["pull_steps"] == [
+            {"prefect.deployments.steps.set_working_directory": {"directory": str(CLONE)}}
+        ]
+        assert deployment["parameters"] == one["parameters"]
+        assert not any(schedule["active"] for schedule in deployment["schedules"])
+        assert deployment["work_pool_name"] == "pressrun"
 
 
 def test_a_schedule_that_was_switched_on_is_on_again_after_deploying(served: Served) -> None:

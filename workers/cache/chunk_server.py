@@ -27,8 +27,7 @@ from workers.cache.rate_limit import RateLimit
 from workers.cache.sockets import Deadline, address_of, cut, listen, ready, send_portion
 
 _LOOPBACK = "127.0.0.1"
-_STEP_BYTES = 2**20
-_TLS_STEP_BYTES = 256 * 1024
+_STEP_BYTES = 256 * 1024
 _BUSY_AFTER_S = 0.2  # a short wait spares the asker a second request where uploads are short
 _ACCEPT_WAIT_S = 0.5
 _CLOSE_S = 5.0
@@ -66,7 +65,7 @@ class ChunkServer:
     idle_s : float
         Time after which a connection without requests is closed.
     stall_s : float
-        Time for the asker to take the next portion of a chunk, at most 1 MiB.
+        Time for the asker to take the next portion of a chunk, at most 256 KiB.
 
     Raises
     ------
@@ -97,7 +96,7 @@ class ChunkServer:
         self._ssl_context = ssl_context
         self._uploads = threading.BoundedSemaphore(uploads)
         self._limit = None if upload_bytes_per_s is None else RateLimit(upload_bytes_per_s)
-        self._step_bytes = self._limit.step_bytes if self._limit else _TLS_STEP_BYTES if ssl_context else _STEP_BYTES
+        self._step_bytes = self._limit.step_bytes if self._limit else _STEP_BYTES
         self._host = host or _LOOPBACK
         self._listener = listen(self._host, _ACCEPT_WAIT_S)
         self._port = int(self._listener.getsockname()[1])

@@ -110,23 +110,17 @@ class FillingFile:
         Raises
         ------
         OSError
-            If the disk has no room; no new file is left then.
+            If the disk has no room.
         """
         make_folders(self._folder, self._partial.parent)
         is_new = bool(self.unallocated_bytes) or not self._partial.exists()
         if is_new:
             self._partial.unlink(missing_ok=True)
             self._journal_path.unlink(missing_ok=True)
-        try:
-            self._descriptor = os.open(self._partial, _FLAGS | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
-            if is_new:
-                allocate(self._descriptor, self.file.size_bytes)
-            self._journal = Journal(self._journal_path, self.file)
-        except OSError:
-            self.close()
-            if is_new:
-                self.remove_partial()
-            raise
+        self._descriptor = os.open(self._partial, _FLAGS | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
+        if is_new:
+            allocate(self._descriptor, self.file.size_bytes)
+        self._journal = Journal(self._journal_path, self.file)
 
     def recorded(self) -> dict[int, str]:
         """Return what the journal says is there; to be checked."""

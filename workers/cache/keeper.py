@@ -37,7 +37,7 @@ from pressrun.cache.traffic_report import WireSource
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Bring, Brought
-from workers.cache.chunk_client import ChunkClient, PeerLacks, PeerRefused, PeerTimedOut
+from workers.cache.chunk_client import ChunkClient, PeerBusy, PeerLacks, PeerRefused, PeerTimedOut
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
 from workers.cache.metrics import cache_metrics
@@ -259,6 +259,8 @@ def _fault_of(error: Exception) -> Fault:
         return "gone" if error.lasting else "origin"
     if isinstance(error, PeerLacks):
         return "missing"
+    if isinstance(error, PeerBusy):
+        return "busy"
     return "timeout" if isinstance(error, PeerTimedOut) else "refused"
 
 

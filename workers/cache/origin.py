@@ -34,7 +34,7 @@ class OriginFailed(PressrunError):
         Whether any host would be answered the same: the file is missing, forbidden or changed.
     """
 
-    def __init__(self, reason: str, lasting: bool) -> None:
+    def __init__(self, reason: str, lasting: bool = False) -> None:
         super().__init__(reason)
         self.reason, self.lasting = reason, lasting
 

@@ -26,7 +26,7 @@ from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
 
 CHUNKS = tuple(WantedChunk(f"c{number}", 100) for number in range(6))
-FAULTS = ("", "corrupt", "timeout", "refused", "missing", "lost")
+FAULTS = ("", "corrupt", "timeout", "refused", "busy", "missing", "lost")
 LIMITS = Limits(origin_each=2, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 import time
@@ -69,6 +70,17 @@ def test_a_chunk_of_another_size_is_refused_with_both_numbers(host: ChunkHost, c
     with pytest.raises(PeerRefused, match=r"70,001 bytes there, 70,000 are"):
         client.fetch(host.address, "odd", memoryview(bytearray(70_000)), timeout_s=20)
     assert fetched(client, host.address, "odd") == expected("odd")
+
+
+def test_chunks_land_in_their_place_in_a_mapped_file(host: ChunkHost, client: ChunkClient, tmp_path: Path) -> None:
+    path = tmp_path / "weights.partial"
+    path.write_bytes(bytes(100_000))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped, memoryview(mapped) as whole:
+        with whole[1000:71_001] as into:
+            client.fetch(host.address, "odd", into, timeout_s=20)
+        with whole[:9] as into, pytest.raises(PeerRefused):
+            client.fetch(host.address, "odd", into, timeout_s=20)
+    assert path.read_bytes() == bytes(1000) + expected("odd") + bytes(28_999)
 
 
 def test_many_threads_fetch_at_once(host: ChunkHost, client: ChunkClient) -> None:
@@ -148,6 +160,14 @@ def test_a_kept_connection_that_the_server_closed_is_made_again_unnoticed(
         for _ in range(3):
             assert fetched(client, server.address, "odd") == expected("odd")
             until(lambda: not uploads_under_way())
+
+
+def test_only_a_few_idle_connections_are_kept(pieces: dict[str, Piece], client: ChunkClient) -> None:
+    with ChunkServer(pieces.get, TOKEN, uploads=8, upload_bytes_per_s=16 * MIB) as server:
+        with ThreadPoolExecutor(8) as threads:
+            came = list(threads.map(lambda name: fetched(client, server.address, name), ["sub-0/ü"] * 8))
+        assert came == [expected("sub-0/ü")] * 8
+        until(lambda: 1 <= len(uploads_under_way()) <= 4)
 
 
 @pytest.mark.parametrize("capped", ["upload", "download"])

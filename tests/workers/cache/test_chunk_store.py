@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -163,6 +164,15 @@ def test_files_of_the_same_content_are_shared_between_revisions(store: ChunkStor
     assert_served(store, manifest_of(tuned, "tuned"), tuned)
 
 
+def test_a_file_of_other_bytes_than_published_is_not_shared(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "old")) as filling:
+        fetch(filling, {**files, VAE: model(2)[VAE]})
+        filling.publish()
+    assert store_model(store, files, "new", published=True) == len(files[VAE])
+    assert contents(store.root / "new") == files
+
+
 def test_published_chunks_that_another_file_has_are_copied(store: ChunkStore) -> None:
     base = model(1)
     tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
@@ -170,6 +180,16 @@ def test_published_chunks_that_another_file_has_are_copied(store: ChunkStore) ->
     assert store_model(store, tuned, "tuned", published=True) == CHUNK_BYTES
     assert contents(store.root / "tuned") == tuned
     assert contents(store.root / "base") == base
+
+
+def test_a_chunk_that_is_spoilt_on_disk_is_not_copied(store: ChunkStore) -> None:
+    base = model(1)
+    tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
+    store_model(store, base, "base")
+    with (store.root / "base" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    assert store_model(store, tuned, "tuned", published=True) == 2 * CHUNK_BYTES
+    assert contents(store.root / "tuned") == tuned
 
 
 def test_a_chunk_that_comes_twice_in_a_model_is_fetched_once(store: ChunkStore) -> None:
@@ -238,7 +258,10 @@ def test_a_spoilt_chunk_of_a_shared_file_is_repaired_in_both_revisions(store: Ch
     assert [contents(store.root / revision) for revision in ("r1", "r2")] == [files, files]
 
 
-def test_what_another_process_published_or_dropped_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop", [lambda store: store.drop("r1"), lambda store: store.shrink_to(0)])
+def test_what_another_process_published_or_dropped_is_noticed(
+    tmp_path: Path, drop: Callable[[ChunkStore], object]
+) -> None:
     lost: list[str] = []
     mine, others = ChunkStore(tmp_path, dropped=lost.extend), ChunkStore(tmp_path)
     store_model(others, model(1), "r1")
@@ -278,6 +301,7 @@ def test_bytes_that_differ_from_what_is_published_do_not_count(store: ChunkStore
     with store.begin(published) as filling:
         assert fetch(filling, files) == len(files[VAE])
         filling.publish()
+    assert store.folder_of(published) == store.root / "r1"
     assert contents(store.root / "r1") == files
 
 

@@ -141,6 +141,14 @@ def test_what_revisions_share_counts_once_and_stays_with_the_last(tmp_path: Path
     assert contents(tmp_path / "a3") == model(0)
 
 
+def test_what_would_free_nothing_stays(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 2 * SIZE), "a", "b")
+    store_model(store, model(0), "a2")
+    with store.pin("a2"):
+        store_model(store, model(2), "c")
+    assert revisions(store) == ["a", "a2", "c"]
+
+
 def test_a_revision_that_chunks_can_be_copied_from_goes_last(tmp_path: Path) -> None:
     store = filled(ChunkStore(tmp_path, 5 * SIZE // 2), "base", "other")
     tuned = {**model(0), "unet/weights.safetensors": model(0)["unet/weights.safetensors"] + bytes(CHUNK_BYTES)}

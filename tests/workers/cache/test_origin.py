@@ -17,7 +17,7 @@ import pytest
 
 from pressrun.location import Location
 from pressrun.models.listing import list_model
-from tests.faulty_front import DROPPED, LONGER, TRUNCATED, Front, faulty_front
+from tests.faulty_front import DROPPED, LONGER, STALLED, TRUNCATED, Front, faulty_front
 from tests.s3_server import S3Server, s3_server  # noqa: F401
 from workers.cache.cloud_stores import azure_store, google_store
 from workers.cache.fsspec_source import FsspecSource
@@ -170,6 +170,14 @@ def test_a_passing_fault_is_tried_again_after_growing_waits(bucket: Location, fr
     assert front.reads == [fault] * 3 + [None]
     assert all(0.05 * 3**n <= wait <= 0.15 * 3**n for n, wait in enumerate(waits))
     assert len(waits) == 3
+
+
+def test_an_origin_that_falls_silent_is_asked_again(bucket: Location, front: Front) -> None:
+    front.faults = iter([STALLED])
+    there = behind(bucket, front)
+    patient = Location(there.url, {**there.options, "config_kwargs": {"read_timeout": 0.5}})
+    assert read(open_origin(patient, patience=EACH_TIME), UNET, 0, 250_000) == WEIGHTS[:250_000]
+    assert front.reads == [STALLED, None]
 
 
 @pytest.mark.parametrize("fault", [503, TRUNCATED, LONGER])

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pressrun.models.listing import PUBLISHED_NAME
+from tests import runs
+from tests.pressrun.models.small_model import write_model
+
+TINTED = ("--engine", "tests.engines:tinted", "--workers", 1)
+
+
+def test_publishing_tells_what_it_hashed_and_where_the_hashes_are(said: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(runs.MODEL, tmp_path / "shapes[/red]")
+    code, told, _ = said("model", "publish", folder)
+    assert (code, "published: 12 files in 13 chunks" in told) == (0, True)
+    assert str(folder / PUBLISHED_NAME) in told
+    code, told, _ = said("model", "publish", folder, "--json")
+    assert (code, json.loads(told)["place"]) == (0, str(folder / PUBLISHED_NAME))
+
+
+def test_a_folder_without_a_model_is_refused_and_left_alone(said: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    code, _, err = said("model", "publish", tmp_path)
+    assert (code, "nothing that could be published" in err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+def test_a_release_is_told_with_its_numbers_and_a_refused_one_ends_with_the_code_for_flaws(
+    said: Any, prefect_api: str, tmp_path: Path
+) -> None:
+    prompts = runs.prompt_file(tmp_path, ["a red star"])
+    good, bad = (write_model(tmp_path / name) for name in ("paint-0", "paint-90"))
+    golden = tmp_path / "golden"
+    code, told, _ = said("release", good, "--golden", golden, "--write-golden", prompts, *TINTED)
+    assert (code, "1 golden picture (1 written now) drawn again, all equal" in told) == (0, True)
+    done = runs.run(prefect_api, "release", bad, "--golden", golden, *TINTED)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "'a red star'" in done.stderr
+    assert "at least 30.0 dB wanted" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "explanation"),
+    [
+        ([], "no golden set at"),
+        (["--least-ssim", "2"], "--least-ssim 2"),
+        (["--dask", "nonsense"], "--dask 'nonsense'"),
+        (["--write-golden", "none.txt"], "none.txt"),
+    ],
+)
+def test_a_release_that_cannot_be_begun_is_refused(
+    options: list[str], explanation: str, said: Any, prefect_api: str, tmp_path: Path
+) -> None:
+    code, told, err = said("release", runs.MODEL, "--golden", tmp_path / "golden", *options)
+    assert (code, told) == (2, "")
+    assert explanation in err
+    assert not (tmp_path / "golden").exists()

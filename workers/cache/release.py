@@ -1,0 +1,103 @@
+"""Every host's cache, grown for a release and shrunk after it.
+
+Knows nothing of what a release checks, nor of how models are brought.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future
+
+from pressrun.errors import StageFailed
+from pressrun.release.release import HostCache
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.store_state import look
+
+
+def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[HostCache, ...]:
+    """Make sure that every host has room for a revision beside all that its cache holds.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    root : str
+        The cache's folder on each host.
+    revision : str
+        What is going to be brought there.
+    size_bytes : int
+        Its size; 0 where it is used in place.
+
+    Returns
+    -------
+    tuple of HostCache
+        What each host holds before, for `shrink`.
+
+    Raises
+    ------
+    StageFailed
+        When a host's disk has too little room.
+    """
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    one_a_host = {address.rpartition(":")[0]: address for address in workers}
+    futures = [_on(client, address, _look, root, revision, size_bytes, address) for address in one_a_host.values()]
+    return tuple(client.gather(futures))
+
+
+def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str, kept_bytes: int) -> int:
+    """Bring every host's cache back to what it held, and return the bytes that were freed.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    root : str
+        The cache's folder on each host.
+    caches : sequence of HostCache
+        From `grow`.
+    revision : str
+        What was brought there.
+    kept_bytes : int
+        How much of it stays, at the cost of the least recently used revisions; 0 drops it, unless it was there before.
+    """
+    futures = [_on(client, cache.address, _give_back, root, cache, revision, kept_bytes) for cache in caches]
+    return sum(client.gather(futures))
+
+
+def _on(client: Client, address: str, act: Callable[..., Any], *arguments: object) -> Future:
+    # A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
+    return client.submit(act, *arguments, workers=[address], allow_other_workers=True, pure=False)
+
+
+def _look(root: str, revision: str, size_bytes: int, address: str) -> HostCache:
+    folder = Path(root).expanduser()
+    state = look(folder, None)
+    had_revision = any(one.revision == revision and one.is_complete for one in state.revisions)
+    standing = next(place for place in (folder, *folder.parents) if place.exists())
+    needed_bytes, free_bytes = 0 if had_revision else size_bytes, shutil.disk_usage(standing).free
+    if free_bytes < needed_bytes:
+        raise StageFailed(
+            f"The disk of {address.rpartition(':')[0]} has {free_bytes / 1e9:.3f} GB free at {root}, the model needs "
+            f"{needed_bytes / 1e9:.3f} GB; free some, or drop models that nobody uses any more from the cache."
+        )
+    return HostCache(address, state.size_bytes, had_revision)
+
+
+def _give_back(root: str, cache: HostCache, revision: str, kept_bytes: int) -> int:
+    folder = Path(root).expanduser()
+    before_bytes = look(folder, None).size_bytes
+    if not before_bytes:
+        return 0
+    store = ChunkStore(folder)
+    if kept_bytes:
+        with store.pin(revision):
+            left_bytes = store.shrink_to(max(cache.held_bytes, kept_bytes))
+    else:
+        if not cache.had_revision:
+            store.drop(revision)
+        left_bytes = store.shrink_to(cache.held_bytes)
+    return before_bytes - left_bytes

@@ -1,0 +1,96 @@
+"""A release on a fleet: the new revision brought to every host, warmed on every worker, and checked.
+
+Knows nothing of what is like enough, nor of how caches make room (`workers.cache.release`).
+"""
+
+from __future__ import annotations
+
+from distributed import Client, as_completed
+
+from pressrun.errors import PressrunError, StageFailed
+from pressrun.progress import News, tell
+from pressrun.release.golden import golden_batches
+from pressrun.release.release import Release
+from pressrun.release.verdict import Comparison, Verdict
+from workers.delivery import Delivery
+from workers.fleet import Fleet
+from workers.golden_drawing import draw_golden
+from workers.order import PrintOrder
+from workers.speed import warm_up
+
+
+def open_fleet(release: Release, fleet: Fleet) -> Client:
+    """Open a fleet, bring it to the release's size, and return its client."""
+    client = fleet.open()
+    fleet.scale(release.order.workers or fleet.largest)
+    return client
+
+
+def preload(release: Release, fleet: Fleet) -> int:
+    """Bring the new revision to every host, and return the bytes read from the origin.
+
+    Raises
+    ------
+    InvalidModel
+        When a file cannot be had.
+    """
+    order = release.order
+    delivery = Delivery(fleet.open(), SharedCache(order.cache_folder))
+    delivery.bring([(order.model, release.facts)])
+    return delivery.traffic().total.origin_bytes
+
+
+def warm(release: Release, fleet: Fleet) -> int:
+    """Load the new revision on every worker and have each draw one small picture; return how many workers there are.
+
+    Raises
+    ------
+    StageFailed
+        When one of them cannot.
+    """
+    return len(warm_up(fleet.open(), print_order(release), release.sample()))
+
+
+def check(release: Release, fleet: Fleet) -> Verdict:
+    """Draw every golden picture with the new revision, and return how like they come out.
+
+    Raises
+    ------
+    InvalidCollection
+        When a golden picture is gone or damaged.
+    StageFailed
+        When one cannot be drawn.
+    """
+    order, total = print_order(release), release.rows.num_rows
+    client = fleet.open()
+    futures = [client.submit(draw_golden, golden, order, pure=False) for golden in golden_batches(release.rows)]
+    found: list[Comparison] = []
+    try:
+        for future in as_completed(futures):
+            found += future.result()
+            tell(News("check golden", "", len(found), total))
+    except PressrunError:
+        raise
+    except Exception as error:
+        raise StageFailed(
+            f"A golden picture could not be drawn with the model {release.facts.name}: {type(error).__name__}: "
+            f"{error}. Look at the workers' memory and logs, and release again."
+        ) from error
+    return Verdict.of(found, release.order.budget)
+
+
+def print_order(release: Release) -> PrintOrder:
+    """Return how the workers of a release draw: as those of a run with these settings would."""
+    order = release.order
+    return PrintOrder(
+        run_id=release.run_id,
+        collection=order.golden,
+        model=order.model,
+        facts=release.facts,
+        embedder=None,
+        embedder_facts=None,
+        embedding_size=0,
+        engine=order.engine,
+        dtype=order.dtype,
+        cache_folder=order.cache_folder,
+    )
