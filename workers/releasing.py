@@ -12,6 +12,7 @@ from pressrun.progress import News, tell
 from pressrun.release.golden import golden_batches
 from pressrun.release.release import Release
 from pressrun.release.verdict import Comparison, Verdict
+from workers.cache.joining import SharedCache
 from workers.delivery import Delivery
 from workers.fleet import Fleet
 from workers.golden_drawing import draw_golden

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from shutil import copytree
 
 import pytest
 
@@ -283,6 +284,12 @@ def test_a_revision_of_an_older_version_is_complete_and_learns_its_hashes_when_b
     assert store.held() == {}
     assert store_model(store, files, "r1") == 0
     assert_served(store, manifest, files)
+
+
+def test_a_folder_that_speaks_of_another_revision_is_not_complete(store: ChunkStore) -> None:
+    store_model(store, model(1), "r1")
+    copytree(store.root / "r1", store.root / "r2")
+    assert store.folder_of(manifest_of(model(1), "r2")) is None
 
 
 def test_a_whole_looking_file_that_nothing_speaks_for_is_fetched(store: ChunkStore) -> None:

@@ -57,6 +57,13 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert contents(tmp_path / "a") == model(0)
 
 
+def test_looking_is_no_use(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 4 * SIZE), "d", "c", "b", "a")
+    assert [state.last_used_s for state in store.status().revisions] == [1003, 1002, 1001, 1000]
+    store_model(store, model(4), "e")
+    assert revisions(store) == ["a", "b", "e"]
+
+
 def test_no_more_goes_than_brings_it_to_the_low_watermark(tmp_path: Path) -> None:
     store = filled(ChunkStore(tmp_path, 5 * SIZE), *"abcde")
     store_model(store, model(5), "f")
