@@ -12,7 +12,10 @@ from pathlib import Path
 import psutil
 
 _INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
-_PACKAGES = ("torch", "diffusers", "distributed", "prefect", "pyarrow", "pillow", "ray")
+_PACKAGES = (
+    *("torch", "diffusers", "distributed", "prefect", "pyarrow", "pillow", "ray"),
+    *("obstore", "s3fs", "runai-model-streamer"),
+)
 
 
 def describe_machine() -> str:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from cyclopts import App
 
+from deployments.cache_command import cache
 from deployments.console import ExitCode, err, show_error
 from deployments.export_command import export
 from deployments.generate_command import generate
@@ -21,6 +22,8 @@ from deployments.report_command import report
 from deployments.search_command import search
 from deployments.verify_command import verify
 from pressrun.errors import (
+    CacheFull,
+    CacheInUse,
     CollectionBusy,
     InvalidCollection,
     InvalidExport,
@@ -36,6 +39,8 @@ from pressrun.errors import (
 )
 
 _REFUSALS = (
+    CacheFull,
+    CacheInUse,
     CollectionBusy,
     InvalidCollection,
     InvalidExport,
@@ -60,6 +65,7 @@ app = App(
 )
 for command in (generate, plan, search, verify, replay, report, export, release):
     app.command(command)
+app.command(cache)
 app.command(model)
 
 

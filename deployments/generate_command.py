@@ -14,6 +14,8 @@ from deployments.console import ExitCode, err, out
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
+from pressrun.cache.mounts import read_mounts
+from pressrun.cache.options import AffinityMode, CacheRuntime
 from pressrun.draft import draft_run, drafted
 from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.errors import InvalidJob
@@ -101,6 +103,15 @@ class GenerateOptions:
         Address of a running Dask scheduler to use instead of workers on this machine.
     price : float
         Price of a worker-hour, for cost figures.
+    cache : str
+        How a remote model comes to a host: hosts share what one of them has read (peer), use it in place where --mount
+        says (mount), or read it each for itself (none).
+    mount : list of str
+        A folder in which every host has what lies below a URL, as URL=FOLDER, for --cache mount; may be given several
+        times.
+    affinity : str
+        Whether pictures go to workers that hold their model: these are preferred (soft), waited for a while (hard), or
+        any is taken (off).
     tuning : EngineOptions
         What the diffusers engine trades; tried on a few pictures before the run.
     quality : QualityBudget
@@ -140,6 +151,9 @@ class GenerateOptions:
     engine: str = "diffusers"
     dask: str | None = None
     price: float | None = None
+    cache: CacheRuntime = "peer"
+    mount: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
+    affinity: AffinityMode = "soft"
     deadline: str | None = None
     budget: float | None = None
     tuning: Annotated[EngineOptions, Parameter(name="*", group="Engine options", negative_bool=())] = field(
@@ -211,6 +225,8 @@ def parameters_of(prompts: str, options: GenerateOptions) -> GenerateParameters:
     plain["adapters"] = places_by_name(plain.pop("adapter"))
     plain["model"], plain["models"] = split_models(options.model)
     price, dask = plain.pop("price"), plain.pop("dask")
+    mounts, affinity = read_mounts(plain.pop("mount")), plain.pop("affinity")
+    plain["cache"] = {"runtime": options.cache, "mounts": mounts, "affinity": affinity}
     engine_options = DiffusersEngine(**plain.pop("tuning"), **plain.pop("quality"))
     if plain["embedder"] == "none":
         plain["embedder"] = None

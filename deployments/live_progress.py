@@ -83,6 +83,8 @@ class LiveProgress:
                 self._bar.update(self._task, description=f"[bold]{news.stage}[/] [dim]{news.message}[/]")
             if news.note:
                 self._console.print(Text.assemble("  ", news.note), soft_wrap=True)
+            if news.share is not None:
+                self._write_now_and_then(news.message)
             if news.total:
                 self._count(news)
 
@@ -90,10 +92,13 @@ class LiveProgress:
         failed = f" [red]{news.failed} failed[/]" if news.failed else ""
         text = f"[bold]{news.stage}[/]{failed}"
         self._bar.update(self._task, description=text, total=news.total, completed=news.done + news.failed)
+        self._write_now_and_then(f"{news.done} of {news.total} images, {news.failed} failed")
+
+    def _write_now_and_then(self, line: str) -> None:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line > _LINE_EVERY_S:
             self._last_line = now
-            self._console.print(f"  {news.done} of {news.total} images, {news.failed} failed")
+            self._console.print(f"  {line}", highlight=False, soft_wrap=True)
 
     def _close_stage(self) -> None:
         if self._stage:

@@ -14,6 +14,7 @@ from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
 from blocks.engine import DiffusersEngine
 from blocks.forms import may_be_empty
 from blocks.storage import CollectionStore, ModelStore
+from flows.cache_parameters import CacheParameters
 from pressrun.carried import embedder_folder
 from pressrun.job import Job, PromptSource, Reuse
 from pressrun.location import Location
@@ -214,10 +215,12 @@ class GenerateParameters(BaseModel):
         2000, ge=1, le=10_000, description="Pictures of one generate task, the unit of retry: 1 to 10000."
     )
     engine: str = Field("diffusers", description="'diffusers', 'null', or 'package.module:factory' of your own engine.")
-
     engine_options: DiffusersEngine | None = _optional(
         "Block with options of the diffusers engine, tried on a sample before the run; empty for the plain engine.",
         title="Engine options",
+    )
+    cache: CacheParameters = Field(
+        default_factory=CacheParameters, title="Model cache", description="How models come to the hosts."
     )
 
     def job(self) -> Job:
@@ -241,6 +244,7 @@ class GenerateParameters(BaseModel):
             picture_format=PictureFormat(self.image_format.value, self.image_level),
             adapters={name: self._adapter(place) for name, place in self.adapters.items()},
             layout=self.layout.value,
+            cache=self.cache.options(),
             price_per_worker_hour=getattr(self.cluster, "price_per_worker_hour", None),
             deadline_s=None if self.deadline is None else read_duration(self.deadline),
             budget=self.budget,

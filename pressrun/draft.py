@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pressrun import manifest
+from pressrun.cache.mounts import check_mounts
 from pressrun.collection import Identity, check_fits, check_location
 from pressrun.engine_name import check_engine
 from pressrun.errors import InvalidJob
 from pressrun.job import Job
 from pressrun.job_models import JobModel, read_models
 from pressrun.library import Library, find_library
+from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter, revisions_of
 from pressrun.models.adapter_fit import read_adapters
 from pressrun.models.diffusers_folder import ModelFacts
@@ -105,8 +107,8 @@ def draft_run(job: Job) -> Draft:
     Raises
     ------
     InvalidJob
-        When there is no such engine, a budget and no price, a name that means two models, or a collection named for
-        reuse that does not fit.
+        When there is no such engine, a budget and no price, a name that means two models, a model without its mount, or
+        a collection named for reuse that does not fit.
     InvalidModel
         When the model or the embedder cannot be used.
     InvalidPrompts
@@ -117,6 +119,7 @@ def draft_run(job: Job) -> Draft:
     begun_at = time.monotonic()
     check_engine(job.engine)
     _check_terms(job)
+    check_mounts(job.cache, _weights(job))
     check_location(Store(job.collection))
     models = read_models(job)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
@@ -127,6 +130,11 @@ def draft_run(job: Job) -> Draft:
     requests = read_requests(job.prompts, job.defaults, _row_models(models, adapters, job.engine))
     main = next(iter(models.values())).facts
     return Draft(job, main, embedder_facts, requests, begun_at, adapters, library, models)
+
+
+def _weights(job: Job) -> list[Location]:
+    embedder = [job.embedder] if job.embedder is not None else []
+    return [job.model, *job.models.values(), *job.adapters.values(), *embedder]
 
 
 def _row_models(models: Mapping[str, JobModel], adapters: Mapping[str, tuple[Adapter, ...]], engine: str) -> RowModels:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pressrun.cache.options import CacheOptions
 from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.layout import LayoutName
 from pressrun.location import Location
@@ -89,6 +90,8 @@ class Job:
         Models that rows may name, by name; the main model can be among them.
     layout : str
         Where they are written: an object each ("files"), or into tars ("webdataset").
+    cache : CacheOptions
+        How remote models come to the hosts, and which workers batches go to.
     """
 
     prompts: PromptSource = field(repr=False)
@@ -113,6 +116,7 @@ class Job:
     adapters: Mapping[str, Location] = field(default_factory=dict)
     models: Mapping[str, Location] = field(default_factory=dict)
     layout: LayoutName = "files"
+    cache: CacheOptions = field(default_factory=CacheOptions)
 
     @property
     def has_terms(self) -> bool:

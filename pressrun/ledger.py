@@ -5,12 +5,14 @@ Knows nothing of who reads it; safe to write to from several threads.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pressrun.cache.traffic_report import TrafficReport
 from pressrun.engine_options import OptionTrial
 from pressrun.failures import Failure
 from pressrun.profile import Profile
@@ -18,6 +20,9 @@ from pressrun.progress import News, tell
 from pressrun.quote import Quote
 
 _MOST_POINTS = 10_000
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,10 @@ class Ledger:
     points : list of (float, int)
         Seconds since generating began, and images done by then; of a long run every second, fourth, ... entry and the
         last.
+    traffic : TrafficReport or None
+        How the models' files came to the hosts; None where nothing had to be brought.
+    read_traffic : callable or None
+        Reads it anew while the fleet is open.
     searches : dict of str to list of (str, float)
         Example queries, and the ids and scores of what they find.
     """
@@ -94,6 +103,8 @@ class Ledger:
     halvings: int = 0
     searches: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     origin_bytes: int = 0
+    traffic: TrafficReport | None = None
+    read_traffic: Callable[[], TrafficReport] | None = None
     reused: int = 0
     generating_since: float | None = None
     opened_at: float = field(default=0.0, init=False)
@@ -118,6 +129,15 @@ class Ledger:
         """How many images are done, failed and wanted."""
         with self._lock:
             return Counts(self._done_images, len(self.failures), self.total)
+
+    def take_traffic(self) -> None:
+        """Read the traffic once more, as workers that came later have their share in it."""
+        if self.read_traffic is None:
+            return
+        try:
+            self.traffic = self.read_traffic()
+        except Exception:  # a scheduler that is gone must not cost a run its pictures
+            logger.warning("how the weights came to the hosts could not be read", exc_info=True)
 
     def done_ids(self) -> list[str]:
         """Return the ids of the images that this run has committed in shards which are still open."""

@@ -28,6 +28,9 @@ class News:
         Images given up.
     note : str
         One line worth keeping in sight after its stage; "" for none.
+    share : float or None
+        How much of the stage is done, 0 to 1, with `message` saying it in words; None where images are counted, or
+        nothing is.
     """
 
     stage: str
@@ -36,6 +39,7 @@ class News:
     total: int = 0
     failed: int = 0
     note: str = ""
+    share: float | None = None
 
 
 Listener = Callable[[News], None]

@@ -150,6 +150,7 @@ def _describe(run: Run) -> dict[str, object]:
         "options": asdict(job.options),
         "picture_format": asdict(job.picture_format),
         "layout": job.layout,
+        "cache": asdict(job.cache),
         "tenant": job.tenant,
         "reuse": _reuse(run),
         "deadline_s": job.deadline_s,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from pressrun.cache.traffic_report import TrafficReport
 from pressrun.ledger import Ledger
 from pressrun.run import Run
 
@@ -43,6 +44,8 @@ class RunSummary:
         Workers times the time for which the run held them, from the opening of the first to tear-down.
     cost : float or None
         Worker-hours by price; None when no price is known.
+    traffic : TrafficReport or None
+        How the models' files came to the hosts; None where nothing had to be brought.
     """
 
     run_id: str
@@ -58,10 +61,12 @@ class RunSummary:
     images_per_s: float
     worker_hours: float
     cost: float | None
+    traffic: TrafficReport | None = None
 
     def record(self) -> dict[str, object]:
         """Return the summary as JSON values."""
-        return asdict(self) | {"outcome": self.outcome.value}
+        traffic = None if self.traffic is None else self.traffic.record()
+        return asdict(self) | {"outcome": self.outcome.value, "traffic": traffic}
 
 
 def summarise(run: Run) -> RunSummary:
@@ -84,6 +89,7 @@ def summarise(run: Run) -> RunSummary:
         images_per_s=counts.done / generating_s if generating_s and counts.done else 0.0,
         worker_hours=hours,
         cost=None if price is None else hours * price,
+        traffic=run.ledger.traffic,
     )
 
 

@@ -20,10 +20,12 @@ def clear_tars(store: Store) -> None:
     to write the receipt. Where all are in parts, a late receipt does no harm, since readers take a part's row. Only the
     collection's single writer may call this, and not while it is compacting.
     """
-    parts = set(manifest.part_names(store))
     shards = {name: layout.part_of_shard(name) for name in store.names(layout.SHARDS)}
-    store.delete([name for name, part in shards.items() if part is not None and part not in parts])
     missing = {name: _ids_in(store, name) for name in unnamed_batches(store)}
+    if not shards and not missing:  # as where pictures are files
+        return
+    parts = set(manifest.part_names(store))
+    store.delete([name for name, part in shards.items() if part is not None and part not in parts])
     for part in parts if missing else ():  # one at a time: a collection's ids may be millions
         held = set(manifest.ids_of_part(store, part).to_pylist())
         missing = {name: ids - held for name, ids in missing.items()}

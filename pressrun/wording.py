@@ -1,4 +1,4 @@
-"""Times, sums and counts as people say them, and times as they write them.
+"""Times, sums, sizes and counts as people say them, and times as they write them.
 
 Knows nothing of what is counted or paid for.
 """
@@ -9,6 +9,7 @@ import math
 import re
 
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_UNITS_BYTES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _PIECE = r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*"
 DURATION = rf"^\s*(?:{_PIECE})+$"
 
@@ -64,6 +65,14 @@ def amount_that_suffices(cost: float) -> str:
         return amount(0)
     units = 100 if cost >= 0.1 else 10 ** (1 - math.floor(math.log10(cost)))
     return amount(math.ceil(cost * units) / units)
+
+
+def size(size_bytes: float) -> str:
+    """Return a number of bytes with three digits that matter: "512 MB", "1.02 GB", "37 bytes"."""
+    for unit_bytes, unit in _UNITS_BYTES:
+        if abs(size_bytes) >= 0.9995 * unit_bytes:
+            return f"{quantity(size_bytes / unit_bytes)} {unit}"
+    return count(round(size_bytes), "byte")
 
 
 def count(number: int, name: str) -> str:

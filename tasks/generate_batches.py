@@ -62,6 +62,7 @@ def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) ->
             run.check_claim()  # what follows removes what no row names, which may be another writer's by now
             compact_leftovers(run.store)  # of a shard's attempt that could not write its part
             clear_tars(run.store)
+            run.ledger.take_traffic()
     counts = run.ledger.counts
     log_line(f"{counts.done} images done, {counts.failed} failed, of {counts.total}")
     return counts

@@ -31,9 +31,11 @@ class ProgressArtifact:
         What is counted.
     clock : callable
         Monotonic seconds.
+    key : str
+        The artifact's name in the UI.
     """
 
-    def __init__(self, description: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, description: str, clock: Callable[[], float] = time.monotonic, key: str = "progress") -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._started = clock()
@@ -41,12 +43,12 @@ class ProgressArtifact:
         self._news = News("generate batches")
         self._artifact_id: UUID | None = None
         if FlowRunContext.get() is not None:
-            made = create_progress_artifact(progress=0.0, key="progress", description=description)
+            made = create_progress_artifact(progress=0.0, key=key, description=description)
             self._artifact_id = cast("UUID", made)  # a coroutine only in asynchronous code
 
     def update(self, news: News) -> None:
         """Take news; the artifact follows at most every few seconds."""
-        if not news.total:
+        if not news.total and news.share is None:
             return
         with self._lock:
             self._news = news
@@ -62,13 +64,19 @@ class ProgressArtifact:
     def _show(self, news: News) -> None:
         if self._artifact_id is None:
             return
+        share, text = self._told(news)
+        try:
+            update_progress_artifact(self._artifact_id, progress=100.0 * min(share, 1.0), description=text)
+        except Exception:  # a server that is busy must never stop a run for the sake of a progress bar
+            logger.warning("the progress artifact could not be updated", exc_info=True)
+
+    def _told(self, news: News) -> tuple[float, str]:
+        """Return how much is done, 0 to 1, and what there is to say of it."""
+        if news.share is not None:
+            return news.share, news.message
         elapsed_s = self._clock() - self._started
         rate = news.done / elapsed_s if elapsed_s else 0.0
         left_s = remaining_s(news.done, news.total, elapsed_s)
         left = f", {left_s:.0f} s left" if left_s else ""
         text = f"{news.done} of {news.total} images, {news.failed} failed, {rate:.1f} images/s{left}"
-        share = 100.0 * (news.done + news.failed) / news.total if news.total else 100.0
-        try:
-            update_progress_artifact(self._artifact_id, progress=min(share, 100.0), description=text)
-        except Exception:  # a server that is busy must never stop a run for the sake of a progress bar
-            logger.warning("the progress artifact could not be updated", exc_info=True)
+        return ((news.done + news.failed) / news.total if news.total else 1.0), text

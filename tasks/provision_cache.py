@@ -11,6 +11,7 @@ from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from tasks.stage import stage
+from tasks.traffic_artifact import show_traffic, showing_bring
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 from workers.provisioning import provision
@@ -28,7 +29,9 @@ from workers.provisioning import provision
 def provision_cache(run: Run, fleet: Fleet) -> PrintOrder:
     """Open the fleet and bring the weights to its hosts."""
     with stage(run, "provision cache", "opening workers, bringing the weights to them"):
-        order = provision(run, fleet)
+        with showing_bring():
+            order = provision(run, fleet)
     weight_bytes = sum(order.of(name).weight_bytes for name in parts_of(run))
     log_line(f"{weight_bytes / 1e6:.1f} MB of weights in place, {run.ledger.origin_bytes} bytes copied")
+    show_traffic(run.ledger.traffic)
     return order

@@ -19,7 +19,7 @@ from workers.engines.null_renderer import NullRenderer
 from workers.engines.renderer import OutOfMemory, Pixels
 from workers.order import PrintOrder
 
-SLOW_IMAGE_S = 0.2
+SLOW_IMAGE_S = 0.4
 HESITANT_IMAGE_S = 0.5
 _STEP_S = 0.02
 _HEALED = "healed"
@@ -146,7 +146,9 @@ def notes_folder(collection: Path) -> Path:
 
 def heal(collection: Path) -> None:
     """Have the prompts of a collection do no harm, and slow drawing end, from the next run on."""
-    (notes_folder(collection) / _HEALED).touch()
+    notes = notes_folder(collection)
+    notes.mkdir(exist_ok=True)
+    (notes / _HEALED).touch()
 
 
 def loaded(collection: Path) -> list[list[str]]:

@@ -97,12 +97,13 @@ class ModelHost:
 
     def close(self) -> None:
         """Close every renderer once the one at work is done; the host stays usable."""
-        with self._turn.taken():
+        with self._turn.taken("alone"):
             self._evict_all()
 
     def _take(self, key: str, load: Callable[[], Renderer], weight_bytes: int) -> Renderer:
         if key not in self._residents:
-            self._turn.wait_until_alone()  # libraries set torch's defaults for the whole process while they load
+            # A model that has to leave may still be decoding, and libraries set torch's defaults while they load.
+            self._turn.wait_until_alone()
             self._make_room(key, weight_bytes)
             self._residents[key] = _Resident(self._load(load), weight_bytes)
         self._residents.move_to_end(key)
@@ -136,7 +137,6 @@ class ModelHost:
             self._evict_oldest()
 
     def _evict_oldest(self) -> None:
-        self._turn.wait_until_alone()  # it may still be decoding
         _, oldest = self._residents.popitem(last=False)
         oldest.renderer.close()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from pressrun.adapter_use import used_revisions
 from pressrun.batch import Batch
+from pressrun.cache.options import CacheOptions
 from pressrun.engine_options import EngineOptions, drawing
 from pressrun.job import Dtype
 from pressrun.layout import LayoutName
@@ -56,6 +57,8 @@ class PrintOrder:
         The orders for a job's other models, by name, and alike in all but model, facts and options.
     layout : str
         Where they are written: an object each ("files"), or a tar a batch ("webdataset").
+    cache : CacheOptions
+        How remote models come to a host, and which workers batches go to.
     """
 
     run_id: str
@@ -73,6 +76,7 @@ class PrintOrder:
     adapters: tuple[Adapter, ...] = ()
     others: Mapping[str, PrintOrder] = field(default_factory=dict)
     layout: LayoutName = "files"
+    cache: CacheOptions = field(default_factory=CacheOptions)
 
     @property
     def drawing(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from workers.batch_ceiling import batch_ceilings
 from workers.cancellation import working_for
 from workers.device_turn import Manner
 from workers.engines.loading import load_renderer
-from workers.engines.renderer import OutOfMemory, Pixels, ReadsAhead
+from workers.engines.renderer import OutOfMemory, Pixels, ReadsAhead, Renderer
 from workers.model_host import model_host
 from workers.order import PrintOrder
 from workers.publisher import Embed, Imprint, publish
@@ -104,12 +104,9 @@ def renderer_key(order: PrintOrder) -> str:
     return f"{order.engine}/{order.facts.revision}/{order.drawing}{adapters}"
 
 
-def worker_address() -> str:
-    """Return the Dask worker's address, or "" outside one."""
-    try:
-        return str(get_worker().address)
-    except ValueError:
-        return ""
+def lend_renderer(order: PrintOrder, manner: Manner = "whole") -> AbstractContextManager[Renderer]:
+    """Lend this process's renderer for an order; see `workers.model_host.ModelHost.renderer`."""
+    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes, manner)
 
 
 def worker_name() -> str:
@@ -170,17 +167,15 @@ class _Camera:
                 logger.info("batch %s could not be read ahead", piece.batch_id, exc_info=True)
 
     def _drawn(self, piece: Batch, manner: Manner) -> Pixels:
-        order = self._order
-        lent = model_host().renderer(self.key, lambda: load_renderer(order), order.weight_bytes, manner)
         with ExitStack() as turn:
             try:
-                renderer = turn.enter_context(lent)
+                renderer = turn.enter_context(lend_renderer(self._order, manner))
             except Exception as error:
                 raise NotLoaded(error) from error
             started = time.perf_counter()
             pixels = renderer.render(piece)
             self.render_s += time.perf_counter() - started
-            self.provenance = renderer.provenance() | order.provenance_of(str(piece.shared("adapters")))
+            self.provenance = renderer.provenance() | self._order.provenance_of(str(piece.shared("adapters")))
         return pixels
 
 

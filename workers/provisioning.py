@@ -1,27 +1,28 @@
 """Weights on every host, and the order that workers print by.
 
-Knows nothing of how fast the model is. Each host copies once; its workers share the copy.
+Knows nothing of how fast the model is. The cache reads each byte once for all hosts; a host's workers share its copy.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.compute as pc
 from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
-from pressrun.errors import StageFailed
+from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
-from pressrun.models.diffusers_folder import ModelFacts
-from pressrun.models.embedder_folder import EmbedderFacts
+from pressrun.models.any_folder import AnyFacts
 from pressrun.run import Run
 from pressrun.storage import Store
+from workers.cache.joining import SharedCache
+from workers.cache.runtimes import bring
+from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
-from workers.model_cache import ensure_local
 from workers.order import PrintOrder
 
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
@@ -47,7 +48,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     StageFailed
         When the fleet cannot be opened.
     InvalidModel
-        When a file of the model cannot be copied.
+        When a file of the model cannot be brought to a host.
     """
     parts = parts_of(run)
     order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
@@ -56,13 +57,45 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
-    for name, part in parts.items():  # a model without a picture to draw stays where it is
-        run.ledger.origin_bytes += bring(client, part.job.model, part.facts, order.cache_folder)
-        for adapter in order.of(name).adapters:
-            run.ledger.origin_bytes += bring(client, adapter.location, adapter, order.cache_folder)
-    if order.embedder is not None and order.embedder_facts is not None:
-        run.ledger.origin_bytes += bring(client, order.embedder, order.embedder_facts, order.cache_folder)
+    needed = list(_needed(order, parts))
+    _check_mounts(client, order, needed)
+    remote = [need for need in needed if not need[0].is_local]
+    if remote and order.cache.runtime == "peer":
+        _share(run, client, order, remote)
+    else:
+        _bring_each(run, client, order, remote)
     return order
+
+
+def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[Need]:
+    """Yield what the hosts need; a model without a picture to draw stays where it is."""
+    for name, part in parts.items():
+        yield part.job.model, part.facts
+        for adapter in order.of(name).adapters:
+            yield adapter.location, adapter
+    if order.embedder is not None and order.embedder_facts is not None:
+        yield order.embedder, order.embedder_facts
+
+
+def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
+    """Have hosts fill from one another, and enter what came from where."""
+    delivery = Delivery(client, SharedCache(order.cache_folder))
+    run.ledger.read_traffic = delivery.traffic
+    delivery.bring(needs)
+    run.ledger.take_traffic()
+    run.ledger.origin_bytes += delivery.traffic().total.origin_bytes
+
+
+def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
+    """Have one worker of each host make sure of its copies, and enter the bytes read from the origin."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    one_a_host = {address.rpartition(":")[0]: address for address in workers}
+    futures = [
+        client.submit(_ensure, order, location, facts, workers=[address], allow_other_workers=True, pure=False)
+        for location, facts in needs
+        for address in one_a_host.values()
+    ]
+    run.ledger.origin_bytes += sum(client.gather(futures))
 
 
 def _open(run: Run, fleet: Fleet) -> Client:
@@ -90,6 +123,7 @@ def _order(run: Run) -> PrintOrder:
         picture_format=job.picture_format,
         adapters=_used_adapters(run),
         layout=job.layout,
+        cache=job.cache,
     )
 
 
@@ -113,33 +147,24 @@ def _sees_run(order: PrintOrder) -> bool:
     return Store(order.collection).exists(layout.run(order.run_id, FLEET))
 
 
-def bring(client: Client, location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
-    """Have one worker of each host make sure of its copy, and return the bytes read from the origin.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        The cluster.
-    location : Location
-        Where the model, or an adapter's file, comes from.
-    facts : ModelFacts, EmbedderFacts or Adapter
-        What was read there.
-    cache_folder : str
-        Folder on each host for models.
-
-    Raises
-    ------
-    InvalidModel
-        When a file cannot be copied.
-    """
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    one_a_host = {address.rpartition(":")[0]: address for address in workers}
-    futures = [
-        client.submit(_ensure, location, facts, cache_folder, workers=[address], allow_other_workers=True, pure=False)
-        for address in one_a_host.values()
-    ]
-    return sum(client.gather(futures))
+def _check_mounts(client: Client, order: PrintOrder, needed: Sequence[Need]) -> None:
+    """Refuse hosts that lack a file which should be mounted there, all of them at once."""
+    if order.cache.runtime == "mount":
+        said = client.run(_say_what_lacks, order, needed)
+        lacking = sorted({text for texts in said.values() for text in texts})
+        if lacking:
+            raise InvalidModel("\n".join(lacking))
 
 
-def _ensure(location: Location, facts: ModelFacts | EmbedderFacts | Adapter, cache_folder: str) -> int:
-    return ensure_local(location, facts, Path(cache_folder).expanduser()).origin_bytes
+def _say_what_lacks(order: PrintOrder, needed: Sequence[Need]) -> list[str]:
+    lacking = []
+    for location, facts in needed:
+        try:
+            bring(order, location, facts)
+        except InvalidModel as error:
+            lacking.append(str(error))
+    return lacking
+
+
+def _ensure(order: PrintOrder, location: Location, facts: AnyFacts) -> int:
+    return bring(order, location, facts).origin_bytes

@@ -22,12 +22,10 @@ from pressrun.errors import QualityRefused
 from pressrun.picture_distance import psnr_db, ssim
 from pressrun.run import Run
 from workers.cancellation import working_for
-from workers.engines.loading import load_renderer
 from workers.engines.renderer import Pixels
 from workers.fleet import Fleet
-from workers.model_host import model_host
 from workers.order import PrintOrder
-from workers.printing import renderer_key
+from workers.printing import lend_renderer
 from workers.warm_embedder import warm_embedder
 
 _SAMPLE_IMAGES = 4
@@ -104,7 +102,7 @@ def _trial(order: PrintOrder, name: str, sample: Batch, plain: _Drawn) -> Option
 
 
 def _draw(order: PrintOrder, sample: Batch) -> _Drawn:
-    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes) as renderer:
+    with lend_renderer(order) as renderer:
         renderer.render(sample)  # the first pays for compilation and kernel choice
         started = time.perf_counter()
         pixels = renderer.render(sample)

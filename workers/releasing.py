@@ -12,10 +12,11 @@ from pressrun.progress import News, tell
 from pressrun.release.golden import golden_batches
 from pressrun.release.release import Release
 from pressrun.release.verdict import Comparison, Verdict
+from workers.cache.joining import SharedCache
+from workers.delivery import Delivery
 from workers.fleet import Fleet
 from workers.golden_drawing import draw_golden
 from workers.order import PrintOrder
-from workers.provisioning import bring
 from workers.speed import warm_up
 
 
@@ -32,10 +33,12 @@ def preload(release: Release, fleet: Fleet) -> int:
     Raises
     ------
     InvalidModel
-        When a file cannot be copied.
+        When a file cannot be had.
     """
     order = release.order
-    return bring(fleet.open(), order.model, release.facts, order.cache_folder)
+    delivery = Delivery(fleet.open(), SharedCache(order.cache_folder))
+    delivery.bring([(order.model, release.facts)])
+    return delivery.traffic().total.origin_bytes
 
 
 def warm(release: Release, fleet: Fleet) -> int:

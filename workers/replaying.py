@@ -17,11 +17,9 @@ from pressrun.replay.likeness import Likeness, compare_file
 from pressrun.replay.placing import Placing
 from pressrun.replay.record import Sighting
 from pressrun.storage import Store
-from workers.engines.loading import load_renderer
 from workers.engines.renderer import OutOfMemory, Pixels
-from workers.model_host import model_host
 from workers.order import PrintOrder
-from workers.printing import renderer_key, worker_name
+from workers.printing import lend_renderer, worker_name
 
 
 def draw_again(placing: Placing, order: PrintOrder, threads: int | None) -> list[Sighting]:
@@ -47,7 +45,7 @@ def draw_again(placing: Placing, order: PrintOrder, threads: int | None) -> list
             f"The worker {worker} cannot see the collection {order.collection}; give a location that every host "
             "reaches under this name: a shared disk or a bucket."
         )
-    with model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes) as renderer:
+    with lend_renderer(order) as renderer:
         with _torch_threads(threads):
             try:
                 pixels = renderer.render(placing.batch)

@@ -81,7 +81,7 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     found: dict[Shape, Profile | None] = {}
     for shape, images in todo_shapes.items():
         common = next((profile for profile in found.values() if profile is not None), None)
-        found[shape] = _profile(run, fleet, order, warmth, _Wanted(shape, images, common))
+        found[shape] = _profile(run, fleet, order, warmth, _Wanted(shape, images, fleet.largest, common))
         _begin_scaling(run, fleet)  # not before: workers that load would disturb the measurement that counts most
     run.ledger.profiles = tuple(profile for profile in found.values() if profile is not None)
     unmeasured = run.job.batch_size or 1
@@ -92,8 +92,9 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
 def _begin_scaling(run: Run, fleet: Fleet) -> None:
     """Begin to start the other workers, where no quote decides how many there will be."""
     if not run.job.has_terms:
-        run.ledger.coming_workers = min(run.job.workers or fleet.largest, fleet.largest, run.plan.todo.num_rows)
-        fleet.begin_scaling(run.ledger.coming_workers)
+        coming = min(run.job.workers or fleet.largest, fleet.largest, run.plan.todo.num_rows)
+        run.ledger.coming_workers = max(run.ledger.coming_workers, coming)  # of several models, those before count too
+        fleet.begin_scaling(coming)
 
 
 def _warm(run: Run, client: Client, order: PrintOrder, sample: Batch) -> Warmth:
@@ -130,82 +131,86 @@ def warm_up(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A picture size, how many pictures of it are to be drawn, and the speed of a more common size if known."""
+    """A picture size, how many pictures by how many workers, and the speed of a more common size if known."""
 
     shape: Shape
     images: int
+    workers: int
     common: Profile | None
+
+    @property
+    def each(self) -> int:
+        """Pictures of one worker."""
+        return math.ceil(self.images / self.workers)
 
 
 def _profile(run: Run, fleet: Fleet, order: PrintOrder, warmth: Warmth, wanted: _Wanted) -> Profile | None:
     here, on_host = profile_stores(run.job)
     key = (picture_revision(run.facts, run.job.engine), order.drawing, wanted.shape, warmth.hardware)
-    images = math.ceil(wanted.images / fleet.largest)  # of one worker
     given = run.job.batch_size
     if given is not None:  # it is not remembered: a size that was given must not pass for the best one later
         recalled = recall_profile([here, on_host], *key)
         known = recalled.at(given) if recalled else None
         if known is not None or not run.job.has_terms:  # only a quote needs to know how fast a given size is
             return known
-        measured = _measure(fleet, order, sample_of(run, wanted.shape), key, _Ladder((given,), images))
+        rungs = _Ladder((given,), wanted.each, warmth.address)
+        measured = _measure(fleet, order, sample_of(run, wanted.shape), key, rungs)
         return measured.at(given) if measured else None
     settled = recall_profile([here], *key)
-    if settled is not None and not settled.is_outgrown(images):
+    if settled is not None and not settled.is_outgrown(wanted.each):
         return settled
-    sizes = ladder(images)
     measured = recall_profile([on_host], *key)
-    if measured is None or measured.is_outgrown(images):  # a smaller job's needs no more
-        estimate = _estimate(wanted, images)
+    if measured is None or measured.is_outgrown(wanted.each):  # a smaller job's needs no more
+        estimate = _estimate(wanted)
         if estimate is not None:
-            return settled or _settled([here], estimate, wanted, fleet)
-        measured = _measure(fleet, order, sample_of(run, wanted.shape), key, _Ladder(sizes, images))
-    return _settled([here, on_host], measured, wanted, fleet) if measured else settled
+            return settled or _settled([here], estimate, wanted)
+        rungs = _Ladder(ladder(wanted.each), wanted.each, warmth.address)
+        measured = _measure(fleet, order, sample_of(run, wanted.shape), key, rungs)
+    return _settled([here, on_host], measured, wanted) if measured else settled
 
 
-def _estimate(wanted: _Wanted, images: int) -> Profile | None:
+def _estimate(wanted: _Wanted) -> Profile | None:
     """Return what the more common size says of one whose drawing is not worth the time that measuring it takes."""
     estimate = wanted.common.scaled(wanted.shape) if wanted.common else None
-    if estimate is None or images * estimate.image_s(estimate.steps) * MEASURING_SHARE > LEAST_MEASURING_S:
+    if estimate is None or wanted.each * estimate.image_s(estimate.steps) * MEASURING_SHARE > LEAST_MEASURING_S:
         return None
     return estimate
 
 
-def _settled(stores: Sequence[Store], profile: Profile, wanted: _Wanted, fleet: Fleet) -> Profile:
+def _settled(stores: Sequence[Store], profile: Profile, wanted: _Wanted) -> Profile:
     """Choose the batch size; the collection keeps it from here on, and with it the lowest bits of its pictures."""
-    size = choose_batch_size(profile.timings, wanted.images, fleet.largest)
-    images = math.ceil(wanted.images / fleet.largest)
-    settled = replace(profile, batch_size=size, images=max(images, profile.images))
+    size = choose_batch_size(profile.timings, wanted.images, wanted.workers)
+    settled = replace(profile, batch_size=size, images=max(wanted.each, profile.images))
     remember_profile(stores, settled)
     return settled
 
 
 @dataclass(frozen=True, slots=True)
 class _Ladder:
-    """Batch sizes worth measuring, and the pictures of one worker that they are for."""
+    """Batch sizes worth measuring, the pictures of one worker that they are for, and the worker, which is warm."""
 
     sizes: tuple[int, ...]
     images: int
+    worker: str
 
 
 def _measure(
-    fleet: Fleet, order: PrintOrder, sample: Batch, key: tuple[str, str, Shape, str], ladder: _Ladder
+    fleet: Fleet, order: PrintOrder, sample: Batch, key: tuple[str, str, Shape, str], rungs: _Ladder
 ) -> Profile | None:
-    steps, timings = _measured(fleet.open(), order, sample, ladder)
+    steps, timings = _measured(fleet.open(), order, sample, rungs)
     if not timings:
         return None
     revision, drawing, (width_px, height_px), hardware = key
     return Profile(revision, drawing, width_px, height_px, steps, tuple(timings), timings[0].batch_size, hardware)
 
 
-def _measured(client: Client, order: PrintOrder, sample: Batch, ladder: _Ladder) -> tuple[int, list[Timing]]:
+def _measured(client: Client, order: PrintOrder, sample: Batch, rungs: _Ladder) -> tuple[int, list[Timing]]:
     """Have one worker measure, while those that come meanwhile warm themselves."""
     newcomers = Newcomers(client, order, sample)
-    first = addresses(client)[:1]
+    place = {"workers": [rungs.worker], "allow_other_workers": True}
     try:
         measured: tuple[int, list[Timing]] = newcomers.result(
-            client.submit(
-                measure, order, sample, ladder.sizes, ladder.images, workers=first, allow_other_workers=True, pure=False
-            )
+            client.submit(measure, order, sample, rungs.sizes, rungs.images, pure=False, **place)
         )
     except PressrunError:
         raise

@@ -6,10 +6,9 @@ Knows nothing of which model it is; one embedder a process is enough, since a co
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.model_cache import ensure_local
+from workers.cache.runtimes import at_hand
 from workers.model_host import model_host
 from workers.order import PrintOrder
 
@@ -33,7 +32,6 @@ def warm_embedder(order: PrintOrder) -> Embedder | None:
     with _lock:
         if revision not in _warm:
             _warm.clear()
-            folder = ensure_local(order.embedder, order.embedder_facts, Path(order.cache_folder).expanduser()).path
-            with model_host().undisturbed():
+            with at_hand(order, order.embedder, order.embedder_facts) as folder, model_host().undisturbed():
                 _warm[revision] = Embedder(folder)
         return _warm[revision]

@@ -8,19 +8,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+from distributed import get_worker
 
 from pressrun.batch import Batch
 from pressrun.profile import LADDER, Timing, fixed_s
 from workers.cancellation import working_for
-from workers.engines.loading import load_renderer
 from workers.engines.renderer import OutOfMemory, Renderer
-from workers.model_host import model_host
 from workers.order import PrintOrder
-from workers.printing import renderer_key, worker_address
+from workers.printing import lend_renderer
 from workers.warm_embedder import warm_embedder
 
 _TRIAL_STEPS = 4
@@ -39,7 +37,7 @@ class Warmth:
     Parameters
     ----------
     address : str
-        Dask worker address; "" outside one.
+        Dask worker address.
     load_s : float
         Seconds to load the weights; near 0 when they were warm.
     hardware : str
@@ -65,12 +63,12 @@ def warm_worker(order: PrintOrder, sample: Batch) -> Warmth:
         Any real batch; a picture like its first is drawn with few steps and another prompt, and thrown away.
     """
     started = time.perf_counter()
-    with working_for(order.run_id), _warm_renderer(order) as renderer:
+    with working_for(order.run_id), lend_renderer(order) as renderer:
         load_s = time.perf_counter() - started
         renderer.render(_trial(sample, 1))
         provenance = renderer.provenance()
     warm_embedder(order)
-    return Warmth(worker_address(), load_s, hardware_name(provenance), provenance)
+    return Warmth(get_worker().address, load_s, hardware_name(provenance), provenance)
 
 
 def measure(
@@ -99,7 +97,7 @@ def measure(
     """
     timings: list[Timing] = []
     waiting = list(sizes)
-    with working_for(order.run_id), _warm_renderer(order) as renderer:
+    with working_for(order.run_id), lend_renderer(order) as renderer:
         began = time.perf_counter()
         while waiting:
             size = waiting.pop(0)
@@ -133,10 +131,6 @@ def _worth_s(sample: Batch, timings: Sequence[Timing], images: int | None) -> fl
 def hardware_name(provenance: dict[str, str | int]) -> str:
     """Return the part of a renderer's provenance that decides its speed."""
     return f"{provenance.get('device', 'none')}, {provenance.get('threads', 1)} threads"
-
-
-def _warm_renderer(order: PrintOrder) -> AbstractContextManager[Renderer]:
-    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes)
 
 
 def _time(renderer: Renderer, sample: Batch, size: int) -> tuple[float, float]:

@@ -5,11 +5,12 @@ A host is a machine with one cache folder, whatever number of worker processes s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 ORIGIN = ""  # as the host that a chunk comes from
-Fault = Literal["corrupt", "timeout", "refused", "missing", "origin", "gone", "disk"]
+Fault = Literal["corrupt", "timeout", "refused", "busy", "missing", "origin", "gone", "disk", "unneeded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,18 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """A host has these chunks on disk and serves them."""
+    """A host has these chunks on disk and serves them.
+
+    Parameters
+    ----------
+    host : str
+        Who has them.
+    chunks : mapping
+        Their ids, and the hashes of their bytes.
+    """
 
     host: str
-    chunk_ids: tuple[str, ...]
+    chunks: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +74,21 @@ class WantedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """A host lacks these chunks, in the order in which it would like them."""
+    """A host lacks these chunks, in the order in which it would like them.
+
+    Parameters
+    ----------
+    host : str
+        Who lacks them.
+    chunks : tuple of WantedChunk
+        Those it lacks.
+    had_bytes : int
+        Bytes that it wanted with them and had on its disk already.
+    """
 
     host: str
     chunks: tuple[WantedChunk, ...]
+    had_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +138,9 @@ class Failed:
         Where it tried: a host, or `ORIGIN`.
     fault : str
         "corrupt": the bytes do not have the hash; "timeout": too slow; "refused": nobody answers or speaks the
-        protocol; "missing": the peer does not have it; "origin": the origin cannot give it, after every retry; "gone":
-        the origin has it no more, or has another; "disk": it cannot be written here.
+        protocol; "busy": the peer sends as much as it may; "missing": the peer does not have it; "origin": the origin
+        cannot give it, after every retry; "gone": the origin has it no more, or has another; "disk": it cannot be
+        written here; "unneeded": nobody here waits for it any more.
     reason : str
         What a person should read, without secrets.
     """
@@ -151,8 +172,8 @@ class Fetch:
         The chunk.
     source : str
         The host to get it from, or `ORIGIN`, for which this is the lease.
-    address : str
-        The source's "host:port"; "" for the origin.
+    address, zone : str
+        The source's "host:port" and zone; "" for the origin.
     xxh3 : str
         What the bytes must hash to; "" where nobody knows yet, which only an origin read may accept.
     timeout_s : float
@@ -163,6 +184,7 @@ class Fetch:
     chunk_id: str
     source: str
     address: str
+    zone: str
     xxh3: str
     timeout_s: float
 

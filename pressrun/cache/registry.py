@@ -27,6 +27,8 @@ from pressrun.cache.messages import (
 )
 from pressrun.cache.sources import Choice, Limits, choose, peer_for
 from pressrun.cache.swarm import Ban, Flight, HostState, Swarm
+from pressrun.cache.traffic import Traffic
+from pressrun.cache.traffic_report import WireSource
 
 _NEWEST_WEIGHT = 0.2  # of the latest flight in the mean speed
 _ACCUSERS = 2  # hosts that received spoilt bytes from one host before nobody asks it any more
@@ -40,11 +42,17 @@ class Registry:
     ----------
     limits : Limits
         What may happen at once, and how long anybody waits.
+
+    Attributes
+    ----------
+    traffic : Traffic
+        The account of what came from where.
     """
 
     def __init__(self, limits: Limits = _DEFAULT_LIMITS) -> None:
         self.limits = limits
         self.swarm = Swarm()
+        self.traffic = Traffic()
         self._hashes: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
         self._origin_faults: dict[str, int] = {}
@@ -55,6 +63,8 @@ class Registry:
     def tell(self, event: Event, now_s: float) -> None:
         """Take in what happened; what follows from it comes by `commands`. News of hosts not known is passed over."""
         self._heard(event, now_s)
+        if event.host in self.swarm.hosts:
+            self.traffic.waits(event.host, len(self.swarm.hosts[event.host].wants), now_s)
 
     def commands(self, now_s: float) -> list[Command]:
         """Return what hosts are to do now; each command is given once.
@@ -93,16 +103,19 @@ class Registry:
     def _(self, event: Joined, now_s: float) -> None:
         self.swarm.remove(event.host)
         self.swarm.add(HostState(event.host, event.zone, event.address))
+        self.traffic.joined(event.host, event.zone)
 
     @_heard.register
     def _(self, event: Left, now_s: float) -> None:
         self.swarm.remove(event.host)
+        self.traffic.waits(event.host, 0, now_s)
 
     @_heard.register
     def _(self, event: Holds, now_s: float) -> None:
         if host := self.swarm.hosts.get(event.host):
-            for chunk_id in event.chunk_ids:
-                self.swarm.hold(host, chunk_id)
+            for chunk_id, xxh3 in event.chunks.items():
+                if self._hashes.setdefault(chunk_id, xxh3) == xxh3:  # else its copy is not the one the others have
+                    self.swarm.hold(host, chunk_id)
 
     @_heard.register
     def _(self, event: Dropped, now_s: float) -> None:
@@ -113,10 +126,14 @@ class Registry:
     @_heard.register
     def _(self, event: Wants, now_s: float) -> None:
         if host := self.swarm.hosts.get(event.host):
+            self.traffic.held(host.name, event.had_bytes)
             for chunk in event.chunks:
                 if chunk.xxh3:
                     self._hashes.setdefault(chunk.chunk_id, chunk.xxh3)
                 self._sizes[chunk.chunk_id] = chunk.size_bytes
+                if chunk.chunk_id not in host.wants:
+                    news = not self.swarm.holders(chunk.chunk_id) and not self.swarm.wanting(chunk.chunk_id)
+                    self.traffic.lacked(host.name, chunk.size_bytes, news)
                 self.swarm.want(host, chunk)
 
     @_heard.register
@@ -148,6 +165,7 @@ class Registry:
             speed = self._sizes.get(event.chunk_id, 0) / event.seconds
             mean = self._bytes_per_s or speed
             self._bytes_per_s = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * speed
+        self._enter(host, event, now_s)
         self.swarm.hold(host, event.chunk_id)
 
     @_heard.register
@@ -156,6 +174,10 @@ class Registry:
         if host is None:
             return
         self._end(host, event.chunk_id, event.source)
+        if event.fault == "unneeded":
+            self.swarm.unwant(host, event.chunk_id)
+            return
+        self.traffic.faulted(host.name, event.fault)
         if event.fault == "disk":
             self._abandon(host, event.chunk_id, event.reason)
             return
@@ -164,11 +186,20 @@ class Registry:
                 self.swarm.drop(self.swarm.hosts[event.source], event.chunk_id)
             return
         corrupt = event.fault == "corrupt"
+        if event.fault == "busy":
+            host.bans[event.source] = Ban(now_s + self.limits.busy_s)
+            return
         _ban(host, event.source, now_s, self.limits.corrupt_ban_s if corrupt else self.limits.ban_s)
         if event.source == ORIGIN:
             self._count_origin_fault(event)
         elif corrupt:
             self._accuse(host, event, now_s)
+
+    def _enter(self, host: HostState, event: Got, now_s: float) -> None:
+        size_bytes, sender = self._sizes.get(event.chunk_id, 0), self.swarm.hosts.get(event.source)
+        near = sender is not None and sender.zone == host.zone
+        source: WireSource = "origin" if event.source == ORIGIN else "same_zone" if near else "other_zone"
+        self.traffic.received(host.name, source, size_bytes, event.seconds, now_s, event.source if sender else "")
 
     def _count_origin_fault(self, event: Failed) -> None:
         faults = self._origin_faults[event.chunk_id] = self._origin_faults.get(event.chunk_id, 0) + 1
@@ -213,9 +244,10 @@ class Registry:
         # A peer's flight ends here only if the receiver is silent, who gives up first and says so.
         ends_s = now_s + (timeout_s if from_origin else timeout_s + self.limits.lease_s)
         self.swarm.begin(Flight(choice.chunk_id, host.name, choice.source, now_s, ends_s))
-        address = "" if from_origin else self.swarm.hosts[choice.source].address
+        peer = self.swarm.hosts.get(choice.source)
+        address, zone = (peer.address, peer.zone) if peer else ("", "")
         known = self._hashes.get(choice.chunk_id, "")
-        return Fetch(host.name, choice.chunk_id, choice.source, address, known, timeout_s)
+        return Fetch(host.name, choice.chunk_id, choice.source, address, zone, known, timeout_s)
 
     def _timeout_s(self, chunk_id: str) -> float:
         expected_s = self._expected_s(chunk_id)

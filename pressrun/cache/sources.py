@@ -33,8 +33,9 @@ class Limits:
         Time for a chunk from a peer before any speed is known, and at least.
     slack : float
         Time for a chunk from a peer, in multiples of what is expected.
-    ban_s, corrupt_ban_s : float
-        How long a host keeps away from a source that failed it once, doubled each time; and after spoilt bytes.
+    busy_s, ban_s, corrupt_ban_s : float
+        How long a host keeps away from a peer that has no upload to spare; from a source that failed it once, doubled
+        each time; and after spoilt bytes.
     attempts : int
         Reads of one chunk from the origin that may fail, each after its own retries, before the chunk is given up.
     """
@@ -47,6 +48,7 @@ class Limits:
     first_timeout_s: float = 60.0
     least_timeout_s: float = 5.0
     slack: float = 4.0
+    busy_s: float = 0.2
     ban_s: float = 2.0
     corrupt_ban_s: float = 60.0
     attempts: int = 3

@@ -109,6 +109,7 @@ def _facts(run: Run, summary: RunSummary, samples: Sequence[_Sample]) -> ReportF
         versions=_versions() | {name: str(value) for name, value in ledger.provenance.items()},
         settings=_settings(run),
         trials={trial.name: trial.effect for trial in ledger.trials},
+        traffic=ledger.traffic,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pressrun.cache.traffic_report import TrafficReport, of_record
 from pressrun.errors import InvalidCollection
 
 _FORMAT = 1
@@ -213,6 +214,8 @@ class ReportFacts:
         The job's settings as they may be shown.
     trials : mapping of str to str
         Engine options and what each did to a sample.
+    traffic : TrafficReport or None
+        How the models' files came to the hosts; None where nothing had to be brought.
     """
 
     run_id: str
@@ -244,6 +247,7 @@ class ReportFacts:
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     trials: Mapping[str, str] = field(default_factory=dict)
+    traffic: TrafficReport | None = None
 
     def to_json(self) -> bytes:
         """Return the facts as JSON, pictures in base64."""
@@ -263,7 +267,8 @@ class ReportFacts:
             if values.pop("format") != _FORMAT:
                 raise ValueError("another format")
             records = {name: tuple(map(_RECORDS[name], values[name])) for name in _RECORDS.keys() & values.keys()}
-            return cls(**values | records)
+            traffic = of_record(values["traffic"]) if values.get("traffic") else None
+            return cls(**values | records | {"traffic": traffic})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidCollection(
                 f"Report facts ({len(data)} bytes) cannot be read: {error}; rerun the job to have them written anew."

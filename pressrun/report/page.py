@@ -11,6 +11,9 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from pressrun.cache.traffic_report import TrafficReport
+from pressrun.cache.traffic_wording import headline, rows
+from pressrun.report.cache_section import cache_section
 from pressrun.report.charts import line_chart
 from pressrun.report.facts import ReportFacts
 from pressrun.wording import amount, duration, quantity
@@ -23,6 +26,7 @@ _OUTCOMES = {
 }
 _SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 _MARKDOWN_FAILURES = 10
+_MARKDOWN_HOSTS = 20
 _MARKDOWN_SIGNS = ("\\", "`", "*", "_", "[", "]", "<", ">", "|", "#", "!", "~", "&", "$")
 
 
@@ -45,6 +49,7 @@ def write_report(facts: ReportFacts) -> str:
         throughput=line_chart([(point.at_s, point.images_per_s) for point in facts.throughput]),
         longest_stage_s=max((stage.seconds for stage in facts.stages), default=0) or 1,
         longest_offer_s=max((offer.wall_s for offer in facts.offers), default=0) or 1,
+        cache=cache_section(facts.traffic),
         fastest=max((speed.images_per_s or 0 for speed in facts.batch_speeds), default=0) or 1,
     )
 
@@ -71,11 +76,22 @@ def markdown_summary(facts: ReportFacts) -> str:
     if facts.stages:
         lines += ["## Stages", "", "| Stage | Time | State |", "|---|---:|---|"]
         lines += [f"| {_plain(s.name)} | {duration(s.seconds)} | {_plain(s.state)} |" for s in facts.stages] + [""]
+    if facts.traffic is not None and facts.traffic.total.all_bytes:
+        lines += ["## Model cache", "", _plain(headline(facts.traffic), 400), "", *_hosts(facts.traffic), ""]
     if facts.images_failed:
         lines += [f"## {facts.images_failed:,} failed", "", "| Prompt | Stage | Error |", "|---|---|---|"]
         shown = facts.failures[:_MARKDOWN_FAILURES]
         lines += [f"| {_plain(f.prompt)} | {_plain(f.stage)} | {_plain(f.error)} |" for f in shown] + [""]
     return "\n".join(lines)
+
+
+def _hosts(traffic: TrafficReport) -> list[str]:
+    """Return a Markdown table with a row a host; of many, the first and the sum."""
+    table = rows(traffic)
+    shown = table if len(table) <= _MARKDOWN_HOSTS else [*table[: _MARKDOWN_HOSTS - 1], table[-1]]
+    names = list(table[0])
+    cells = [[_plain(row[name]) for name in names] for row in shown]
+    return [f"| {' | '.join(row)} |" for row in (names, ["---"] * len(names), *cells)]
 
 
 def _headline(facts: ReportFacts) -> list[tuple[str, str]]:

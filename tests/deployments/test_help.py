@@ -9,7 +9,7 @@ from importlib import metadata
 
 import pytest
 
-from deployments import cli
+from deployments import cache_command, cli
 from deployments.export_command import ExportChoice, export
 from deployments.generate_command import GenerateOptions, generate
 from deployments.model_command import publish
@@ -64,6 +64,16 @@ def test_help_describes_every_option(command: Callable[..., object], capsys: pyt
         assert plain(text) in plain(out), f"{name} is not described"
 
 
+@pytest.mark.parametrize("name", ["status", "preload", "drop"])
+def test_help_of_the_cache_describes_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["cache", name, "--help"]) == 0
+    out = capsys.readouterr().out
+    wanted = descriptions(getattr(cache_command, name))
+    assert len(wanted) >= 2
+    for option, text in wanted.items():
+        assert plain(text) in plain(out), f"{option} is not described"
+
+
 def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     out = capsys.readouterr().out
@@ -75,6 +85,7 @@ def test_the_first_page_names_every_command_and_every_exit_code(capsys: pytest.C
         "replay",
         "report",
         "export",
+        "cache",
         "model",
         "release",
         "2 refused",

@@ -30,6 +30,12 @@ def test_without_a_terminal_counts_come_as_plain_lines_now_and_then() -> None:
     assert [line.strip() for line in told(news).splitlines()][:-1] == ["0 of 500 images, 1 failed"]
 
 
+def test_how_far_a_stage_is_comes_as_plain_lines_now_and_then() -> None:
+    news = [News("provision cache", f"{number} MB of [9] MB", share=number / 9) for number in range(9)]
+    assert [line.strip() for line in told(news).splitlines()][:-1] == ["0 MB of [9] MB"]
+    assert "8 MB of [9] MB" in told(news, terminal=True)
+
+
 def test_on_a_terminal_a_bar_shows_stage_count_and_failures() -> None:
     screen = told([News("generate batches", "drawing"), News("generate batches", "", 3, 12, 2)], terminal=True)
     assert "5/12" in screen

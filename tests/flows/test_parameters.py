@@ -14,6 +14,7 @@ from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
 from blocks.storage import CollectionStore, ModelStore
 from flows.generate_images import generate_images
 from flows.parameters import GenerateParameters, PictureDefaults
+from pressrun.cache.options import CacheOptions
 from pressrun.carried import CARRIED_EMBEDDER
 from pressrun.job import Reuse
 from pressrun.location import Location
@@ -33,7 +34,7 @@ def is_accepted(schema: dict[str, Any], **parameters: Any) -> bool:
     return not validate({"job": LEAST | parameters}, schema)
 
 
-@pytest.mark.parametrize("model", ["GenerateParameters", "PictureDefaults"])
+@pytest.mark.parametrize("model", ["GenerateParameters", "PictureDefaults", "CacheParameters"])
 def test_every_field_of_the_form_has_a_description(schema: dict[str, Any], model: str) -> None:
     fields = schema["definitions"][model]["properties"]
     assert all(len(field.get("description", "")) > 10 for field in fields.values()), fields
@@ -60,6 +61,7 @@ def test_numbers_have_ranges_and_schedulers_are_a_list_to_choose_from(schema: di
         {"prompts": [{"prompt": "a red circle", "seed": 3}, "a star"]},
         {"deadline": "1h30m", "budget": 12.5},
         {"deadline": None, "budget": None},
+        {"cache": {"runtime": "mount", "mounts": {"s3://studio": "/mnt/studio"}, "affinity": "hard"}},
         {"workers": None, "batch_size": 4, "defaults": {"width": None, "steps": 3}},
         {"cluster": {"$ref": {"block_document_id": "7b0b0fd8-0d5c-4d1c-8d0e-2c0c0c5f3f1a"}}},
         {"models": {"ink": "models/ink", "photo": "s3://studio/photo"}},
@@ -82,6 +84,8 @@ def test_the_server_accepts_what_the_model_accepts(schema: dict[str, Any], param
         {"deadline": "soon"},
         {"tenant": "a b"},
         {"reuse_as": "link"},
+        {"cache": {"runtime": "torrent"}},
+        {"cache": {"affinity": "firm"}},
         {"budget": -1},
     ],
 )
@@ -113,6 +117,13 @@ def test_reuse_and_tenant_reach_the_job() -> None:
     assert (job.reuse, job.tenant) == (Reuse((Location("s3://studio/library"),), "reference", True), "acme")
     plain = GenerateParameters(**LEAST).job()
     assert (plain.reuse, plain.tenant) == (Reuse(), "")
+
+
+def test_the_cache_reaches_the_job_and_its_mounts_without_credentials() -> None:
+    chosen = {"runtime": "mount", "mounts": {"s3://key:secret@studio/models": "/mnt/models"}, "affinity": "off"}
+    job = GenerateParameters(**LEAST, cache=chosen).job()
+    assert job.cache == CacheOptions("mount", {"s3://studio/models": "/mnt/models"}, "off")
+    assert GenerateParameters(**LEAST).job().cache == CacheOptions("peer", {}, "soft")
 
 
 def test_a_deadline_that_cannot_be_read_is_answered_with_examples() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pressrun import layout, manifest
+from pressrun.cache.traffic import Traffic
 from pressrun.failures import Failure, write_failures
 from pressrun.job import Job, Reuse
 from pressrun.location import Location
@@ -186,6 +188,20 @@ def test_the_quote_is_told_with_its_choice_and_its_terms(run: Run) -> None:
     assert facts.offers == (QuotedOffer(1, 180.0, pytest.approx(0.3)), QuotedOffer(2, 120.0, pytest.approx(0.4), True))
     assert facts.quote == "3 images, 3 min of drawing: 2 workers 2 min, 0.40, by the deadline of 2 min 30 s"
     assert facts.quote in page(run)
+
+
+def test_how_weights_came_is_told_in_report_and_summary(run: Run) -> None:
+    traffic = Traffic()
+    traffic.received("alpha", "origin", 3_000_000, 1.0, 1.0)
+    traffic.held("alpha", 1_000_000)
+    run.ledger.traffic = traffic.snapshot(1.0)
+    print_images(run)
+    summary, facts = account(run)
+    assert facts.traffic == summary.traffic == run.ledger.traffic
+    assert ReportFacts.from_json(run.store.read(layout.run("run-1", "report.json"))) == facts
+    told = json.loads(json.dumps(summary.record()))["traffic"]
+    assert (told["total"]["origin_bytes"], told["hit_ratio"]) == (3_000_000, 0.25)
+    assert "3 MB from the origin" in page(run)
 
 
 def test_what_workers_cost_includes_their_waiting(run: Run) -> None:

@@ -15,6 +15,7 @@ from pressrun.wording import (
     duration_that_suffices,
     quantity,
     read_duration,
+    size,
 )
 
 
@@ -70,6 +71,14 @@ def test_a_time_that_suffices_is_none_too_short(seconds: float) -> None:
 @given(st.floats(1e-6, 1e7))
 def test_a_sum_that_suffices_is_none_too_small(cost: float) -> None:
     assert float(amount_that_suffices(cost).replace(",", "")) >= cost * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (512e6, "512 MB"), (999_999_999, "1 GB")],
+)
+def test_sizes_keep_three_digits_that_matter(size_bytes: float, text: str) -> None:
+    assert size(size_bytes) == text
 
 
 def test_one_thing_is_not_many() -> None:

@@ -57,6 +57,22 @@ def test_the_bar_follows_the_news_every_few_seconds_and_ends_where_the_run_ends(
     assert seen[3][1].startswith("8 of 10 images, 2 failed, 0.7 images/s")
 
 
+@pytest.mark.usefixtures("prefect_api")
+def test_how_far_a_stage_is_shows_as_it_says_itself() -> None:
+    clock = Clock()
+    seen = []
+
+    @flow(name="a run that brings weights")
+    def run() -> None:
+        bar = ProgressArtifact("weights", clock, key="cache-progress")
+        clock.now_s = 5.0
+        bar.update(News("provision cache", "1 MB of 4 MB", share=0.25))
+        seen.append(shown())
+
+    run()
+    assert seen == [(25.0, "1 MB of 4 MB")]
+
+
 def test_outside_a_flow_there_is_no_bar_and_no_harm() -> None:
     bar = ProgressArtifact("pictures")
     bar.update(News("generate batches", done=1, total=10))

@@ -20,10 +20,13 @@ from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts, read_model
 from tests.s3_server import S3Server, s3_server  # noqa: F401
-from workers.model_cache import ATTEMPTS, COMPLETE_NAME, ensure_local
+from workers.cache.origin import Origin
+from workers.cache.revision_folder import COMPLETE_NAME
+from workers.model_cache import ensure_local
 
 HEADER = json.dumps({"w": {"dtype": "U8", "shape": [50_000], "data_offsets": [0, 50_000]}}).encode()
 WEIGHTS = pack("<Q", len(HEADER)) + HEADER + bytes(50_000)
+VAE_WEIGHTS = WEIGHTS[:-1] + b"v"
 FILES = {
     "model_index.json": json.dumps(
         {
@@ -35,30 +38,33 @@ FILES = {
     ).encode(),
     "README.md": b"not loaded, not copied",
     "scheduler/scheduler_config.json": b"{}",
-    "unet/config.json": b"{}",
+    "unet/config.json": b"{  }",
     "unet/diffusion_pytorch_model.safetensors": WEIGHTS,
-    "vae/config.json": b"{}",
-    "vae/diffusion_pytorch_model.safetensors": WEIGHTS,
+    "vae/config.json": b"{ }",
+    "vae/diffusion_pytorch_model.safetensors": VAE_WEIGHTS,
 }
 LOADED = {name: content for name, content in FILES.items() if name != "README.md"}
 LOADED_BYTES = sum(map(len, LOADED.values()))
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
-# Copies, but stops for good in the middle of the second weight file, and says so.
-STOPPING_COPY = """
+# Fetches, but stops for good at the vae's weights once the rest is there, and says so.
+STOPPING_FETCH = """
 import pickle, sys
-from pathlib import Path
-import s3fs, workers.model_cache as cache
-cache._COPY_THREADS = 1
+import workers.model_cache as cache
+from workers.cache.bring import Bring
+from workers.cache.origin import Origin
 location, facts, root = pickle.load(sys.stdin.buffer)
-copy = s3fs.S3FileSystem.get_file
-def get_file(self, origin, target, **options):
-    if "vae/diffusion" in origin:
-        Path(target).write_bytes(b"half")
-        print("stopped", flush=True)
-        sys.stdin.buffer.read(1)
-    copy(self, origin, target, **options)
-s3fs.S3FileSystem.get_file = get_file
+read, keep, kept = Origin.read, Bring.keep, []
+def read_or_stop(self, path, *rest):
+    while "vae/diffusion" in path:
+        if len(kept) == len(facts.files) - 1:
+            print("stopped", flush=True)
+            sys.stdin.buffer.read(1)
+    read(self, path, *rest)
+def keep_and_count(self, *rest):
+    keep(self, *rest)
+    kept.append(rest)
+Origin.read, Bring.keep = read_or_stop, keep_and_count
 cache.ensure_local(location, facts, root)
 """
 
@@ -108,8 +114,6 @@ def test_a_remote_model_is_copied_once_and_only_what_is_loaded(bucket: Location,
     assert (first.origin_bytes, again.origin_bytes) == (LOADED_BYTES, 0)
     assert first.path == again.path == tmp_path / "cache" / facts.revision
     assert first.path.stat().st_mode & 0o777 == 0o700
-    marker = json.loads((first.path / COMPLETE_NAME).read_text())
-    assert marker["sizes"] == {name: len(content) for name, content in LOADED.items()}
     assert again.seconds >= 0
 
 
@@ -126,11 +130,11 @@ def test_processes_that_ask_at_once_copy_once_between_them(bucket: Location, tmp
         assert sorted(future.result() for future in asked) == [0, 0, LOADED_BYTES]
 
 
-def test_a_killed_copy_goes_on_with_what_it_lacks(bucket: Location, tmp_path: Path) -> None:
+def test_a_killed_fetch_goes_on_with_what_it_lacks(bucket: Location, tmp_path: Path) -> None:
     import pickle
 
     facts = read_model(bucket)
-    command = [sys.executable, "-c", STOPPING_COPY]
+    command = [sys.executable, "-c", STOPPING_FETCH]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     ) as process:
@@ -151,64 +155,23 @@ def test_a_file_of_the_wrong_size_is_copied_again_and_nothing_else(bucket: Locat
     folder = ensure_local(bucket, facts, tmp_path / "cache").path
     (folder / UNET).write_bytes(WEIGHTS[:-1])
     (folder / "vae" / "config.json").unlink()
-    assert ensure_local(bucket, facts, tmp_path / "cache").origin_bytes == len(WEIGHTS) + 2
+    assert ensure_local(bucket, facts, tmp_path / "cache").origin_bytes == len(WEIGHTS) + 3
     assert contents(folder) == LOADED
 
 
-def fail_times(monkeypatch: pytest.MonkeyPatch, times: int, error: Exception | None) -> list[str]:
-    """Let copying the unet's weights fail: by an error, or by a short file."""
-    copy, calls = MemoryFileSystem.get_file, list[str]()
-
-    def get_file(self: Any, origin: str, target: str, **options: Any) -> None:
-        if UNET in origin:
-            calls.append(origin)
-            if len(calls) <= times:
-                if error:
-                    raise error
-                Path(target).write_bytes(WEIGHTS[:-5])
-                return
-        copy(self, origin, target, **options)
-
-    monkeypatch.setattr(MemoryFileSystem, "get_file", get_file)
-    return calls
-
-
-@pytest.mark.parametrize("error", [ConnectionError("reset"), None])
-def test_a_passing_failure_is_tried_again_after_growing_waits(
-    memory: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None
-) -> None:
-    calls, waits = fail_times(monkeypatch, 3, error), list[float]()
-    cached = ensure_local(memory, read_model(memory), tmp_path / "cache", sleep=waits.append)
-    assert contents(cached.path) == LOADED
-    assert len(calls) == 4
-    assert all(0.25 * 2**n <= wait <= 0.75 * 2**n for n, wait in enumerate(waits))
-    assert len(waits) == 3
-
-
-def test_a_lasting_failure_names_the_file_and_shows_no_secret(
+def test_missing_rights_name_the_file_and_show_no_secret(
     memory: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    calls = fail_times(monkeypatch, 99, OSError("https://bucket/x?X-Amz-Signature=hunter2"))
-    with pytest.raises(InvalidModel, match=rf"{UNET}.*OSError at attempt 5 of {ATTEMPTS}") as caught:
-        ensure_local(memory, read_model(memory), tmp_path / "cache", sleep=lambda _: None)
-    assert len(calls) == ATTEMPTS
+    def cat_file(self: Any, path: str, **options: Any) -> bytes:
+        raise PermissionError("https://bucket/x?X-Amz-Signature=hunter2")
+
+    facts = read_model(memory)
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
+    monkeypatch.setattr(MemoryFileSystem, "_open", cat_file)
+    with pytest.raises(InvalidModel, match=r"PermissionError.*attempt 1 of") as caught:
+        ensure_local(memory, facts, tmp_path / "cache")
     assert "hunter2" not in str(caught.value) + caplog.text
     assert not list((tmp_path / "cache").rglob(COMPLETE_NAME))
-
-
-def test_a_short_copy_that_lasts_tells_both_sizes(
-    memory: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fail_times(monkeypatch, 99, None)
-    with pytest.raises(InvalidModel, match=f"{len(WEIGHTS) - 5} bytes came, {len(WEIGHTS)} are listed"):
-        ensure_local(memory, read_model(memory), tmp_path / "cache", sleep=lambda _: None)
-
-
-def test_missing_rights_are_not_tried_again(memory: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = fail_times(monkeypatch, 99, PermissionError("Forbidden"))
-    with pytest.raises(InvalidModel, match="PermissionError at attempt 1"):
-        ensure_local(memory, read_model(memory), tmp_path / "cache", sleep=lambda _: None)
-    assert len(calls) == 1
 
 
 def test_a_model_that_changed_since_it_was_read_is_refused(bucket: Location, tmp_path: Path) -> None:
@@ -219,17 +182,17 @@ def test_a_model_that_changed_since_it_was_read_is_refused(bucket: Location, tmp
         ensure_local(bucket, facts, tmp_path / "cache")
 
 
-def test_a_model_that_changes_while_it_is_copied_is_refused(
+def test_a_model_that_changes_while_it_is_fetched_is_refused(
     memory: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = MemoryFileSystem.get_file
+    facts = read_model(memory)
+    read = Origin.read
 
-    def get_file(self: Any, origin: str, target: str, **options: Any) -> None:
-        copy(self, origin, target, **options)
-        if UNET in origin:
-            self.pipe(f"/cached/paint/{UNET}", WEIGHTS[:-1] + b"\x01")
+    def read_and_change(self: Any, path: str, *rest: Any) -> None:
+        read(self, path, *rest)
+        memory.open_filesystem()[0].pipe(f"/cached/paint/{UNET}", WEIGHTS[:-1] + b"\x01")
 
-    monkeypatch.setattr(MemoryFileSystem, "get_file", get_file)
+    monkeypatch.setattr(Origin, "read", read_and_change)
     with pytest.raises(InvalidModel, match="changed after the run was planned"):
-        ensure_local(memory, read_model(memory), tmp_path / "cache")
+        ensure_local(memory, facts, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob(COMPLETE_NAME))

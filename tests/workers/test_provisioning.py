@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from pressrun.batch_sizes import BatchSizes
-from pressrun.errors import StageFailed
+from pressrun.errors import InvalidModel, StageFailed
 from pressrun.plan import cut_batches
 from pressrun.run import open_run
-from tests import runs
+from tests import engines, runs
 from tests.adapters import write_adapter
 from tests.home import HOME
 from tests.s3_server import S3Server
 from tests.workers.conftest import OpenedRun
+from workers.cache.runtimes import bring
 from workers.engines.loading import load_renderer
 from workers.fleet import LocalFleet
 from workers.provisioning import provision
@@ -82,6 +84,30 @@ def test_a_remote_model_is_read_once_for_all_workers_of_a_host_and_once_for_all_
     run.close()
     again, _ = opened(runs.prompts(2), model="shapes", model_store=store)
     assert again.ledger.origin_bytes == 0
+
+
+def test_a_mounted_model_is_used_in_place_and_hosts_that_lack_it_are_refused_before_it_is_loaded(
+    fleet: LocalFleet, opened: Opened, s3_server: S3Server, empty_cache: None, tmp_path: Path
+) -> None:
+    bucket, mount = s3_server.make_bucket(), tmp_path / "mnt"
+    runs.upload(s3_server, runs.MODEL, f"{bucket}/shapes")
+    some = {
+        "model": "shapes",
+        "model_store": runs.model_store(s3_server, bucket),
+        "cache": {"runtime": "mount", "mounts": {bucket: str(mount)}},
+    }
+    with pytest.raises(InvalidModel, match=rf"^Host {socket.gethostname()} has 0 bytes of {mount}/shapes/.* wanted"):
+        opened(runs.prompts(2), engine="tests.engines:loading", **some)
+    assert engines.loaded(tmp_path / "out") == []
+    shutil.copytree(runs.MODEL, mount / "shapes")
+    run = open_run(runs.job(tmp_path / "mounted", runs.prompts(2), **some).job(), "run-mounted")
+    try:
+        order = provision(run, fleet)
+    finally:
+        run.close()
+    assert run.ledger.origin_bytes == 0
+    assert bring(order, order.model, order.facts).path == mount / "shapes"
+    assert not (HOME / ".cache" / "pressrun" / "models").exists()
 
 
 def test_adapters_that_are_used_are_read_once_for_a_host_and_their_file_alone(

@@ -118,7 +118,7 @@ def test_cancelling_ends_the_loop_and_stops_workers_between_two_steps(
     receipts = window.receipts(batches(run, size=10))  # 2 s a batch
     threading.Timer(0.5, window.cancel).start()
     started = time.monotonic()
-    with pytest.raises(RunCancelled, match=run.run_id):
+    with pytest.raises(RunCancelled):  # from the loop, or from a worker that was quicker
         next(receipts)
     assert time.monotonic() - started < 1.9
     with pytest.raises(RunCancelled):  # whoever asks, nothing of a cancelled run is printed

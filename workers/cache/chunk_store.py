@@ -69,10 +69,10 @@ class ChunkStore:
         self._fillings: dict[str, Filling] = {}
         self._scan()
 
-    def held(self) -> list[str]:
-        """Return the ids and aliases of all whole, checked chunks, those that other processes published included."""
+    def held(self) -> dict[str, str]:
+        """Return the hashes of all whole, checked chunks by id and alias; those of other processes' revisions too."""
         self._scan()
-        return self._held.ids()
+        return self._held.hashes()
 
     def find(self, chunk_id: str) -> Piece | None:
         """Return where a chunk lies, by id or alias; its file may be gone by the time it is opened."""

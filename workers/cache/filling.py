@@ -5,12 +5,11 @@ Knows nothing of where chunks come from, nor of budgets.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 from types import TracebackType
 
 from filelock import FileLock
@@ -23,8 +22,6 @@ from workers.cache.revision_folder import RevisionFolder, sync_folder
 
 _THREADS = 4  # hashing lets go of the interpreter lock
 
-logger = logging.getLogger(__name__)
-
 
 class WrongChunk(PressrunError):
     """A chunk's bytes are not those that the manifest, or an earlier copy of it, says they are."""
@@ -33,8 +30,7 @@ class WrongChunk(PressrunError):
 class Filling:
     """A revision that this process alone may write, until `close`.
 
-    Made by `ChunkStore.begin`. All methods may be called by many threads at once, but a chunk's place is written by one
-    at a time, and by none once the chunk is committed or the filling closed.
+    Made by `ChunkStore.begin`. All methods but `close` may be called by many threads at once.
 
     Parameters
     ----------
@@ -64,7 +60,8 @@ class Filling:
         self._files = {file.file.path: file for file in files}
         self._held = held
         self._lock = lock
-        self._changing = Lock()
+        self._changing = Condition()
+        self._writing: set[tuple[str, int]] = set()
         self._publishing = Lock()
         self._lacking: dict[tuple[str, int], Chunk] = {}
         self._same: dict[str, list[Chunk]] = defaultdict(list)
@@ -93,27 +90,17 @@ class Filling:
         with self._changing:
             return list(self._lacking.values())
 
-    def view(self, chunk: Chunk) -> memoryview:
-        """Return a lacking chunk's place in its file, to be written.
-
-        Raises
-        ------
-        ValueError
-            If the chunk is there already: others may be reading it.
-        """
-        if (chunk.path, chunk.number) not in self._lacking:
-            raise ValueError(f"Chunk {chunk.number} of {chunk.path} is there already, or the manifest has none.")
-        return self._files[chunk.path].view(chunk)
-
-    def commit(self, chunk: Chunk, xxh3: str) -> bool:
-        """Take a chunk's bytes, which were written into its view, for good.
+    def put(self, chunk: Chunk, data: memoryview | bytes, xxh3: str) -> bool:
+        """Write a chunk's bytes into its place, and into those of the same id, and take it for good.
 
         Parameters
         ----------
         chunk : Chunk
-            One of `lacking`; one that was committed before does no harm.
+            One of `lacking`; one that is there already is passed over.
+        data : memoryview or bytes
+            Its bytes.
         xxh3 : str
-            What the caller found its bytes to hash to.
+            What the caller found them to hash to.
 
         Returns
         -------
@@ -123,21 +110,20 @@ class Filling:
         Raises
         ------
         WrongChunk
-            If the manifest says another hash, or another one was committed before.
+            If the manifest says another hash, or another one was put before, or the length is not the chunk's.
         OSError
-            If it cannot be recorded.
+            If the disk does not take it.
         """
         file = self._files[chunk.path]
         known = file.file.hashes[chunk.number] if file.file.hashes else file.hashes.get(chunk.number, xxh3)
-        if known != xxh3:
+        if known != xxh3 or len(data) != chunk.size_bytes:
             raise WrongChunk(
-                f"Chunk {chunk.number} of {chunk.path} hashes to {xxh3}, but {known} is known; fetch it elsewhere."
+                f"Chunk {chunk.number} of {chunk.path} has {chunk.size_bytes} bytes that hash to {known}, but "
+                f"{len(data)} bytes came that hash to {xxh3}; fetch it elsewhere."
             )
-        if self._take(chunk, xxh3):
+        if self._write(chunk, data, xxh3):
             for twin in self._same[chunk.chunk_id]:
-                if (twin.path, twin.number) in self._lacking:
-                    self._files[twin.path].view(twin)[:] = file.view(chunk)
-                    self._take(twin, xxh3)
+                self._write(twin, data, xxh3)
         return file.has_all
 
     def whole_files(self) -> dict[str, Path]:
@@ -226,6 +212,22 @@ class Filling:
         place = Place(self.manifest.revision, chunk.path, file.piece(chunk), xxh3)
         self._held.add(ids_of(chunk, xxh3), place)
 
+    def _write(self, chunk: Chunk, data: memoryview | bytes, xxh3: str) -> bool:
+        """Write and take a chunk; False if it is there already. Waits for who is writing the same one."""
+        place = chunk.path, chunk.number
+        with self._changing:
+            self._changing.wait_for(lambda: place not in self._writing)
+            if place not in self._lacking:
+                return False
+            self._writing.add(place)
+        try:
+            self._files[chunk.path].write(chunk, data)
+            return self._take(chunk, xxh3)
+        finally:
+            with self._changing:
+                self._writing.discard(place)
+                self._changing.notify_all()
+
     def _take(self, chunk: Chunk, xxh3: str) -> bool:
         with self._changing:
             if (chunk.path, chunk.number) not in self._lacking:
@@ -244,26 +246,21 @@ class Filling:
 
     def _check(self, chunk: Chunk, recorded: str | None) -> None:
         """Take a chunk that the journal says is there, if its bytes say so too."""
-        if recorded and recorded == (chunk.xxh3 or recorded) == hash_of(self.view(chunk)):
+        if recorded and recorded == (chunk.xxh3 or recorded) == hash_of(self._files[chunk.path].read(chunk)):
             self._take(chunk, recorded)
 
     def _copy_from_here(self, chunk: Chunk) -> None:
         """Take a chunk from another file of this host."""
         place = self._held.find(chunk.chunk_id) or self._held.find(chunk.alias)
-        if place and place.xxh3 == (chunk.xxh3 or place.xxh3) and self._copy(place, chunk):
-            self._take(chunk, place.xxh3)
-
-    def _copy(self, place: Place, chunk: Chunk) -> bool:
-        view = self.view(chunk)
+        if place is None or place.xxh3 != (chunk.xxh3 or place.xxh3):
+            return
         try:
             with opened(place.piece.path) as descriptor:
-                read = os.preadv(descriptor, [view], place.piece.start)
+                data = os.pread(descriptor, place.piece.size_bytes, place.piece.start)
         except FileNotFoundError:  # dropped a moment ago
-            return False
-        except OSError as error:
-            logger.warning("Cannot copy chunk %d of %s on this host: %s.", chunk.number, chunk.path, error)
-            return False
-        return read == chunk.size_bytes and hash_of(view) == place.xxh3
+            return
+        if len(data) == chunk.size_bytes and hash_of(data) == place.xxh3:
+            self._write(chunk, data, place.xxh3)
 
     def _with_hashes(self) -> ChunkManifest:
         found = {(path, number): xxh3 for path, file in self._files.items() for number, xxh3 in file.hashes.items()}

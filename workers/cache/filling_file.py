@@ -1,14 +1,13 @@
-"""One file of a revision while its chunks come: a mapped partial file, its journal, and its publishing.
+"""One file of a revision while its chunks come: a partial file, its journal, and its publishing.
 
 Knows nothing of other files, of budgets, nor of where chunks come from. The caller holds the revision's lock.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -54,7 +53,6 @@ class FillingFile:
         self._journal_path = self._final.with_name(self._final.name + JOURNAL_SUFFIX)
         self._journal: Journal | None = None
         self._descriptor = -1
-        self._map: mmap.mmap | None = None
         self._publishing = Lock()
 
     @property
@@ -107,53 +105,48 @@ class FillingFile:
         return True
 
     def open(self) -> None:
-        """Give the partial file its room on disk and map it.
+        """Open the partial file and give it its room on disk.
 
         Raises
         ------
         OSError
-            If the disk has no room; no new file is left then.
+            If the disk has no room.
         """
         make_folders(self._folder, self._partial.parent)
-        if self._partial.exists() and self._partial.stat().st_nlink > 1:
-            self._partial.unlink()  # writing here would write into another file
         is_new = bool(self.unallocated_bytes) or not self._partial.exists()
         if is_new:
             self._partial.unlink(missing_ok=True)
             self._journal_path.unlink(missing_ok=True)
-        try:
-            self._descriptor = os.open(self._partial, _FLAGS | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
-            if is_new:
-                allocate(self._descriptor, self.file.size_bytes)
-            self._journal = Journal(self._journal_path, self.file)
-        except OSError:
-            self.close()
-            if is_new:
-                self.remove_partial()
-            raise
-        if self.file.size_bytes:
-            self._map = mmap.mmap(self._descriptor, self.file.size_bytes)
+        self._descriptor = os.open(self._partial, _FLAGS | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
+        if is_new:
+            allocate(self._descriptor, self.file.size_bytes)
+        self._journal = Journal(self._journal_path, self.file)
 
     def recorded(self) -> dict[int, str]:
         """Return what the journal says is there; to be checked."""
         return read_journal(self._journal_path, self.file)
 
-    def view(self, chunk: Chunk) -> memoryview:
-        """Return a chunk's place in the partial file, to be written."""
-        assert self._map is not None, f"{self.file.path} is not open"
-        return memoryview(self._map)[chunk.start : chunk.stop]
+    def read(self, chunk: Chunk) -> bytes:
+        """Return what stands in a chunk's place of the partial file."""
+        return os.pread(self._descriptor, chunk.size_bytes, chunk.start)
+
+    def write(self, chunk: Chunk, data: memoryview | bytes) -> None:
+        """Write a chunk's bytes into its place of the partial file."""
+        written = 0
+        with memoryview(data) as whole:
+            while written < len(whole):
+                written += os.pwrite(self._descriptor, whole[written:], chunk.start + written)
 
     def add(self, chunk: Chunk, xxh3: str) -> None:
         """Record that a chunk's bytes are in place."""
         assert self._journal is not None, f"{self.file.path} is not open"
         self._journal.add(chunk.number, xxh3)
         self.hashes[chunk.number] = xxh3
-        self._release_memory(chunk)
 
     def remove(self, chunk: Chunk) -> None:
         """Record that a chunk is lacking again, and take the file's own name away.
 
-        Others become lacking with it where the bytes are shared with another revision, which must not be written.
+        Where another revision shares the bytes, it is repaired along with this one.
         """
         with self._publishing:
             self.hashes.pop(chunk.number, None)
@@ -187,10 +180,6 @@ class FillingFile:
 
     def close(self) -> None:
         """Let go of the files; more than once does no harm."""
-        if self._map is not None:
-            with suppress(BufferError):  # somebody still has a view; the last one takes the mapping along
-                self._map.close()
-            self._map = None
         if self._journal is not None:
             self._journal.close()
         if self._descriptor >= 0:
@@ -210,13 +199,8 @@ class FillingFile:
 
     def _reopen(self) -> None:
         """Make a whole file a partial one again."""
-        hashes, self.is_final = self.hashes, False
-        if self._final.lstat().st_nlink > 1:
-            self.hashes = {}
-            self._final.unlink()
-            self.open()
-            return
-        self._write_journal(hashes)
+        self.is_final = False
+        self._write_journal(self.hashes)
         self._final.replace(self._partial)
         self.open()
 
@@ -228,14 +212,6 @@ class FillingFile:
                 journal.add(number, xxh3)
         finally:
             journal.close()
-
-    def _release_memory(self, chunk: Chunk) -> None:
-        # Pages that were written would count as this process's memory, and Dask ends workers for that. They stay in
-        # the page cache.
-        start = -(-chunk.start // mmap.PAGESIZE) * mmap.PAGESIZE
-        stop = chunk.stop // mmap.PAGESIZE * mmap.PAGESIZE
-        if self._map is not None and stop > start:
-            self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
     def _hashed(self) -> dict[int, str]:
         with opened(self._final) as descriptor:

@@ -46,10 +46,10 @@ class HeldChunks:
         self._places: dict[str, tuple[Place, ...]] = {}
         self._lock = Lock()
 
-    def ids(self) -> list[str]:
-        """Return all ids."""
+    def hashes(self) -> dict[str, str]:
+        """Return the hash of every chunk by its id."""
         with self._lock:
-            return list(self._places)
+            return {chunk_id: places[-1].xxh3 for chunk_id, places in self._places.items()}
 
     def find(self, chunk_id: str) -> Place | None:
         """Return where a chunk lies: the place that was told last."""

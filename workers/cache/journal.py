@@ -5,7 +5,6 @@ Knows nothing of the chunks' bytes. A record is a claim to be checked again, so 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from pathlib import Path
@@ -14,9 +13,7 @@ import xxhash
 
 from pressrun.cache.chunk_manifest import ChunkedFile
 
-_MAGIC = b"pressrun chunks\1"
 _RECORD = struct.Struct("<16s8s8x")  # hash of the chunk, check of the record
-_HEAD_BYTES = 32
 
 
 class Journal:
@@ -25,7 +22,7 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Where it lies; made if missing, begun anew if it speaks of another content or other chunks.
+        Where it lies; made if missing. Records of another content, or of other chunks, do not count.
     file : ChunkedFile
         The file it speaks of.
 
@@ -37,14 +34,11 @@ class Journal:
 
     def __init__(self, path: Path, file: ChunkedFile) -> None:
         self.path = path
-        self._head = _head_of(file)
+        self._salt = _salt_of(file)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            if os.pread(self._descriptor, _HEAD_BYTES, 0) != self._head:
-                os.ftruncate(self._descriptor, 0)
-                # All of its room now, so that a disk that fills up later cannot stop a chunk from being recorded.
-                allocate(self._descriptor, _HEAD_BYTES + _RECORD.size * len(file))
-                os.pwrite(self._descriptor, self._head, 0)
+            # All of its room now, so that a disk that fills up later cannot stop a chunk from being recorded.
+            allocate(self._descriptor, _RECORD.size * len(file))
         except BaseException:
             self.close()
             raise
@@ -52,7 +46,7 @@ class Journal:
     def add(self, number: int, xxh3: str) -> None:
         """Record that a chunk is there."""
         digest = bytes.fromhex(xxh3)
-        self._write(number, _RECORD.pack(digest, _check(self._head, number, digest)))
+        self._write(number, _RECORD.pack(digest, _check(self._salt, number, digest)))
 
     def remove(self, number: int) -> None:
         """Record that a chunk is not there any more."""
@@ -65,7 +59,7 @@ class Journal:
         self._descriptor = -1
 
     def _write(self, number: int, record: bytes) -> None:
-        os.pwrite(self._descriptor, record, _HEAD_BYTES + _RECORD.size * number)
+        os.pwrite(self._descriptor, record, _RECORD.size * number)
 
 
 def read_journal(path: Path, file: ChunkedFile) -> dict[int, str]:
@@ -74,13 +68,10 @@ def read_journal(path: Path, file: ChunkedFile) -> dict[int, str]:
         told = path.read_bytes()
     except OSError:
         return {}
-    head = _head_of(file)
-    if told[:_HEAD_BYTES] != head:
-        return {}
-    found = {}
-    for number in range(min(len(file), (len(told) - _HEAD_BYTES) // _RECORD.size)):
-        digest, check = _RECORD.unpack_from(told, _HEAD_BYTES + _RECORD.size * number)
-        if check == _check(head, number, digest):
+    salt, found = _salt_of(file), {}
+    for number in range(min(len(file), len(told) // _RECORD.size)):
+        digest, check = _RECORD.unpack_from(told, _RECORD.size * number)
+        if check == _check(salt, number, digest):
             found[number] = digest.hex()
     return found
 
@@ -99,13 +90,12 @@ def allocate(descriptor: int, size_bytes: int) -> None:
         os.ftruncate(descriptor, size_bytes)
 
 
-def _head_of(file: ChunkedFile) -> bytes:
-    named = f"{file.content}\0{file.size_bytes}\0{file.chunk_bytes}"
-    return _MAGIC + hashlib.blake2b(named.encode(), digest_size=_HEAD_BYTES - len(_MAGIC)).digest()
+def _salt_of(file: ChunkedFile) -> bytes:
+    return f"{file.content}\0{file.size_bytes}\0{file.chunk_bytes}\0".encode()
 
 
-def _check(head: bytes, number: int, digest: bytes) -> bytes:
-    return xxhash.xxh3_64_digest(head + number.to_bytes(8, "little") + digest)
+def _check(salt: bytes, number: int, digest: bytes) -> bytes:
+    return xxhash.xxh3_64_digest(salt + number.to_bytes(8, "little") + digest)
 
 
 __all__ = ["Journal", "allocate", "read_journal"]

@@ -6,6 +6,7 @@ Knows nothing of who found out, nor of how the bytes come again.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from filelock import Timeout
 
@@ -39,8 +40,8 @@ def take_back(folder: RevisionFolder, place: Place) -> None:
         file = FillingFile(folder.path, known)
         file.recognise(marker)
         if file.is_final:
-            file.remove(known.chunks()[place.piece.start // known.chunk_bytes])
-            file.close()
+            with closing(file):
+                file.remove(known.chunks()[place.piece.start // known.chunk_bytes])
     finally:
         lock.release()
 

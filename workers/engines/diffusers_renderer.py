@@ -6,11 +6,10 @@ Knows nothing of where the folder came from, of publishing, or of Dask.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import diffusers
 import numpy as np
@@ -20,61 +19,21 @@ import transformers
 from diffusers import DiffusionPipeline
 
 from pressrun.batch import Batch
-from pressrun.engine_options import EngineOptions
 from pressrun.errors import InvalidJob, InvalidModel, StageFailed
 from workers.engines.adapters import LoadedAdapters
 from workers.engines.decoding import may_work_beside, tell_before_decoding
 from workers.engines.diffusers_schedulers import fresh_scheduler
 from workers.engines.pipeline_call import call_arguments, call_groups, check_text_to_image
+from workers.engines.render_options import Hooks, RenderOptions
 from workers.engines.renderer import OutOfMemory, Pixels
 from workers.engines.text_memo import TextMemo, share_texts
 from workers.engines.tuning import forget_steps, tune, versions
+from workers.weights.components import LoadOptions, load_components
 
 Result = TypeVar("Result")
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SHORTAGE_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
-
-
-@dataclass(frozen=True, slots=True)
-class RenderOptions:
-    """How a pipeline is loaded.
-
-    Parameters
-    ----------
-    dtype : str
-        "fp32", "bf16", "fp16", or "auto": fp32 on a CPU, else bf16 where the device has it, else fp16.
-    device : str
-        A torch device, or "auto".
-    variant : str or None
-        Weight variant, from `pressrun.models.diffusers_folder.ModelFacts`.
-    adapters : mapping
-        LoRA adapters by name, each a safetensors file.
-    tuning : EngineOptions
-        What else is traded.
-    """
-
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    device: str = "auto"
-    variant: str | None = None
-    adapters: Mapping[str, Path] = field(default_factory=dict)
-    tuning: EngineOptions = field(default_factory=EngineOptions)
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a renderer asks and tells meanwhile.
-
-    Parameters
-    ----------
-    should_stop : callable
-        Asked after every denoising step; True ends the batch with `RunCancelled`.
-    denoised : callable
-        Told when only decoding is left of a batch, where another may then begin in another thread.
-    """
-
-    should_stop: Callable[[], bool] = lambda: False
-    denoised: Callable[[], None] = lambda: None
 
 
 class DiffusersRenderer:
@@ -174,12 +133,14 @@ class DiffusersRenderer:
 
     def _load(self, folder: Path, options: RenderOptions) -> Any:
         try:
+            models = load_components(folder, self._load_options(options))
             pipeline = DiffusionPipeline.from_pretrained(
-                folder,
+                self._hooks.await_file(folder),
                 dtype=_DTYPES[self._dtype_name],
                 variant=options.variant,
                 use_safetensors=True,
                 local_files_only=True,
+                **models,
             )
             self._adapters = LoadedAdapters(pipeline, options.adapters)
             tune(pipeline, options.tuning, self._device)
@@ -196,6 +157,12 @@ class DiffusersRenderer:
         if self._may_work_beside:
             tell_before_decoding(pipeline, self._tell_denoised)
         return pipeline
+
+    def _load_options(self, options: RenderOptions) -> LoadOptions:
+        # What is offloaded is brought to the device piece by piece, and other devices than GPUs by the pipeline itself.
+        straight = self._device.type == "cuda" and options.tuning.offload == "none"
+        device = self._device if straight else torch.device("cpu")
+        return LoadOptions(_DTYPES[self._dtype_name], options.variant, device, self._hooks.await_file)
 
     def _tell_denoised(self) -> None:
         if self._is_last_call:
@@ -296,4 +263,4 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-__all__ = ["DiffusersRenderer", "RenderOptions"]
+__all__ = ["DiffusersRenderer", "Hooks", "RenderOptions"]

@@ -5,15 +5,16 @@ Knows nothing of batches. Engines are imported only when an order names them.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
 from pressrun.engine_name import engine_factory
 from pressrun.models.adapter_file import Adapter
+from workers.cache.runtimes import at_hand
 from workers.cancellation import should_stop
 from workers.device_turn import device_turn
 from workers.engines.renderer import Renderer
-from workers.model_cache import ensure_local
 from workers.order import PrintOrder
 
 
@@ -41,13 +42,15 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
         RenderOptions,
     )
 
-    cache = Path(order.cache_folder).expanduser()
-    folder = ensure_local(order.model, order.facts, cache).path
-    adapters = {adapter.name: _local_file(adapter, cache) for adapter in order.adapters}
-    options = RenderOptions(dtype=order.dtype, variant=order.facts.variant, adapters=adapters, tuning=order.options)
-    return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early))
+    with ExitStack() as lent:
+        folder = lent.enter_context(at_hand(order, order.model, order.facts))
+        adapters = {
+            adapter.name: _file_in(lent.enter_context(at_hand(order, adapter.location, adapter)), adapter)
+            for adapter in order.adapters
+        }
+        options = RenderOptions(dtype=order.dtype, variant=order.facts.variant, adapters=adapters, tuning=order.options)
+        return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early))
 
 
-def _local_file(adapter: Adapter, cache: Path) -> Path:
-    place = ensure_local(adapter.location, adapter, cache).path
+def _file_in(place: Path, adapter: Adapter) -> Path:
     return place if place.is_file() else place / adapter.files[0].path

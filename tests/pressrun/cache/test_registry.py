@@ -26,12 +26,16 @@ from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
 
 CHUNKS = tuple(WantedChunk(f"c{number}", 100) for number in range(6))
-FAULTS = ("", "corrupt", "timeout", "refused", "missing", "lost")
+FAULTS = ("", "corrupt", "timeout", "refused", "busy", "missing", "lost")
 LIMITS = Limits(origin_each=2, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
 
 
 def hash_of(chunk_id: str) -> str:
     return f"hash of {chunk_id}"
+
+
+def hashes(*chunk_ids: str) -> dict[str, str]:
+    return {chunk_id: hash_of(chunk_id) for chunk_id in chunk_ids}
 
 
 class Simulation:
@@ -137,7 +141,7 @@ def test_a_silent_lease_ends_and_one_with_signs_of_life_does_not() -> None:
 def test_spoilt_bytes_are_fetched_elsewhere_and_their_sender_is_asked_to_look() -> None:
     cluster = Simulation({"bad": "", "good": "", "new": ""})
     for name in ("bad", "good"):
-        cluster.registry.tell(Holds(name, ("c0",)), 0.0)
+        cluster.registry.tell(Holds(name, hashes("c0")), 0.0)
     cluster.registry.tell(Wants("new", CHUNKS[:1]), 0.0)
     cluster.take_commands()
     (first,) = cluster.under_way
@@ -151,7 +155,7 @@ def test_spoilt_bytes_are_fetched_elsewhere_and_their_sender_is_asked_to_look() 
 
 def test_a_peer_that_serves_nobody_does_not_bring_the_storm_back() -> None:
     cluster = Simulation({"bad": "", **{f"h{number}": "" for number in range(6)}})
-    cluster.registry.tell(Holds("bad", ("c0",)), 0.0)
+    cluster.registry.tell(Holds("bad", hashes("c0")), 0.0)
     for number in range(6):
         cluster.registry.tell(Wants(f"h{number}", CHUNKS[:1]), 0.0)
     for _ in range(100):
@@ -205,10 +209,17 @@ def test_a_reader_of_other_bytes_than_its_neighbours_is_told_so() -> None:
     assert (said.host, "changed" in said.reason) == ("two", True)
 
 
+def test_a_copy_that_differs_from_the_one_the_others_have_is_not_handed_on() -> None:
+    cluster = Simulation({"right": "", "other": "", "new": ""})
+    cluster.registry.tell(Holds("right", {"c0": "aa"}), 0.0)
+    cluster.registry.tell(Holds("other", {"c0": "bb"}), 0.0)
+    assert cluster.registry.swarm.holders("c0") == {"right"}
+
+
 def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster = Simulation({"slow": "", "fast": "", "new": ""})
     for name in ("slow", "fast"):
-        cluster.registry.tell(Holds(name, ("c0", "c1")), 0.0)
+        cluster.registry.tell(Holds(name, hashes("c0", "c1")), 0.0)
     cluster.registry.tell(Wants("new", CHUNKS[:2]), 0.0)
     cluster.take_commands()
     quick, late = cluster.under_way
@@ -241,7 +252,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.gone.discard(name)
         cluster.under_way = [fetch for fetch in cluster.under_way if fetch.host != name]
         cluster.registry.tell(Joined(name, cluster.zones[name], f"{name}:1"), cluster.now)
-        cluster.registry.tell(Holds(name, tuple(cluster.held[name])), cluster.now)
+        cluster.registry.tell(Holds(name, hashes(*cluster.held[name])), cluster.now)
         cluster.registry.tell(
             Wants(name, tuple(chunk for chunk in CHUNKS if chunk.chunk_id not in cluster.held[name])), cluster.now
         )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from pressrun.cache.traffic_report import HostTraffic, TrafficReport
 from pressrun.errors import InvalidCollection
 from pressrun.report.charts import line_chart
 from pressrun.report.facts import (
@@ -63,6 +64,34 @@ BARE = ReportFacts(
     model_name="shapes",
     model_revision="3f9c21ab",
 )
+MB = 10**6
+TRAFFIC = TrafficReport(
+    hosts=(
+        HostTraffic(
+            f"alpha {SCRIPT}",
+            zone="a",
+            origin_bytes=300 * MB,
+            same_zone_bytes=100 * MB,
+            other_zone_bytes=50 * MB,
+            disk_bytes=40 * MB,
+            memory_bytes=22 * MB,
+            chunks=54,
+            lacked_bytes=450 * MB,
+            sent_bytes=140 * MB,
+            faults={"corrupt": 2},
+            bring_s=11.0,
+            receiving_s=10.0,
+            sending_s=7.0,
+            first_at=3.0,
+            last_at=14.0,
+        ),
+        HostTraffic("beta", other_zone_bytes=140 * MB, chunks=17, lacked_bytes=140 * MB, bring_s=9.0, receiving_s=9.0),
+    ),
+    content_bytes=300 * MB,
+    bring_s=11.0,
+    origin_s=10.0,
+    taken_at=15.0,
+)
 FULL = replace(
     BARE,
     outcome="partial",
@@ -80,6 +109,7 @@ FULL = replace(
     searches=(SearchExample(SCRIPT, (picture(4, score=0.412), picture(5, score=0.3))),),
     versions={"torch": "2.13.0", SCRIPT: SCRIPT},
     settings={"steps": "20"},
+    traffic=TRAFFIC,
 )
 
 
@@ -114,6 +144,7 @@ def test_the_page_opens_in_a_browser_offline_and_whole(
         "Throughput",
         "Stages",
         "Batch size",
+        "Model cache",
         "Quote",
         "Provenance",
     ]
@@ -164,6 +195,7 @@ def test_a_run_that_did_nothing_has_a_report() -> None:
         ">Throughput<",
         ">Stages<",
         ">Batch size<",
+        ">Model cache<",
         ">Quote<",
         ">cost<",
     ):
@@ -174,6 +206,36 @@ def test_the_chosen_batch_size_and_worker_count_are_marked() -> None:
     html = write_report(FULL)
     assert html.count('class="chosen"') == 2
     assert "needs 31.0 GB, 24.0 GB free" in html
+
+
+def test_the_model_cache_is_shown_by_host_and_source() -> None:
+    html = write_report(FULL)
+    for text in (
+        "652 MB on 2 hosts in 11 s: 300 MB from the origin, 100 MB from peers, same zone",
+        "1.00 origin copies",
+        "zone a; 41.4% not from the origin; 140 MB sent to others; faults: 2 corrupt",
+        "140 MB · 9 s, 15.6 MB/s",
+        "It does not tell whether links could have been faster.",
+        'class="other_zone" title="peers, other zone: 140 MB" style="width: 27.34%"',
+    ):
+        assert text in html
+    summary = markdown_summary(FULL)
+    assert "## Model cache" in summary
+    assert "| beta | " in summary
+    assert SCRIPT not in summary
+    assert "Model cache" not in markdown_summary(BARE)
+
+
+def test_of_many_hosts_the_slowest_are_shown() -> None:
+    hosts = tuple(HostTraffic(f"host-{number:03}", disk_bytes=MB, bring_s=float(number)) for number in range(300))
+    many = replace(BARE, traffic=TrafficReport(hosts))
+    html = write_report(many)
+    assert html.count("host-") == 40
+    assert "host-299" in html
+    assert "and 260 more, which waited less" in html
+    rows = [line for line in markdown_summary(many).splitlines() if line.startswith(("| host", "| all hosts"))]
+    assert len(rows) == 21  # with the names of the columns
+    assert rows[-1].startswith("| all hosts")
 
 
 def test_facts_survive_json_and_give_the_same_page() -> None:
@@ -195,7 +257,7 @@ def test_the_quote_tells_time_and_money_by_worker_count() -> None:
 
 def test_facts_from_before_there_were_quotes_still_make_a_page() -> None:
     values = json.loads(BARE.to_json())
-    del values["offers"], values["quote"]
+    del values["offers"], values["quote"], values["traffic"]
     assert ReportFacts.from_json(json.dumps(values).encode()) == BARE
 
 

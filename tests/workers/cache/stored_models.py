@@ -49,8 +49,7 @@ def fetch(filling: Filling, files: Files, chunks: Iterable[Chunk] | None = None)
     wanted = {chunk.chunk_id: chunk for chunk in (filling.lacking if chunks is None else chunks)}
     for chunk in wanted.values():
         content = bytes_of(files, chunk)
-        filling.view(chunk)[:] = content
-        filling.commit(chunk, hash_of(content))
+        filling.put(chunk, content, hash_of(content))
     return sum(chunk.size_bytes for chunk in wanted.values())
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
+from shutil import copytree
 
 import pytest
 
-from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
 from pressrun.errors import InvalidModel
 from tests.workers.cache.stored_models import (
     CHUNK_BYTES,
@@ -89,8 +93,7 @@ def test_a_whole_file_is_seen_before_the_others_come(store: ChunkStore) -> None:
     with store.begin(manifest_of(files, "r1")) as filling:
         chunks = [chunk for chunk in filling.lacking if chunk.path == VAE]
         for chunk in chunks:
-            filling.view(chunk)[:] = bytes_of(files, chunk)
-            is_whole = filling.commit(chunk, hash_of(bytes_of(files, chunk)))
+            is_whole = filling.put(chunk, bytes_of(files, chunk), hash_of(bytes_of(files, chunk)))
             assert is_whole == (chunk == chunks[-1])
         before = store.find(chunks[0].chunk_id)
         assert filling.publish_file(VAE) == store.root / "r1" / VAE
@@ -107,20 +110,36 @@ def test_a_whole_file_is_seen_before_the_others_come(store: ChunkStore) -> None:
 def test_a_chunk_with_another_hash_than_published_is_not_taken(store: ChunkStore) -> None:
     with store.begin(manifest_of(model(1), "r1", published=True)) as filling:
         chunk = filling.lacking[0]
-        with pytest.raises(WrongChunk, match=f"{hash_of(b'other')}, but {chunk.xxh3} is known"):
-            filling.commit(chunk, hash_of(b"other"))
+        with pytest.raises(WrongChunk, match=rf"hash to {chunk.xxh3}, but .* hash to {hash_of(b'other')}"):
+            filling.put(chunk, bytes(chunk.size_bytes), hash_of(b"other"))
+        with pytest.raises(WrongChunk, match=f"has {chunk.size_bytes} bytes .* 3 bytes came"):
+            filling.put(chunk, b"cut", chunk.xxh3)
         assert chunk in filling.lacking
     assert chunk.chunk_id not in store.held()
 
 
-def test_a_chunk_that_is_there_cannot_be_written(store: ChunkStore) -> None:
+def test_many_threads_may_fill_at_once(store: ChunkStore) -> None:
+    files = model(1, chunks=200)
+    with store.begin(manifest_of(files, "r1")) as filling, ThreadPoolExecutor(8) as threads:
+
+        def fetch_one(chunk: Chunk) -> None:
+            if filling.put(chunk, bytes_of(files, chunk), hash_of(bytes_of(files, chunk))):
+                filling.publish_file(chunk.path)
+
+        list(threads.map(fetch_one, Random(1).sample(filling.lacking, len(filling.lacking))))
+        assert filling.publish() == store.root / "r1"
+    assert contents(store.root / "r1") == files
+
+
+def test_a_chunk_that_is_there_is_not_written_again(store: ChunkStore) -> None:
     files = model(1)
     with store.begin(manifest_of(files, "r1")) as filling:
         chunk = filling.lacking[0]
         fetch(filling, files, [chunk])
-        filling.commit(chunk, hash_of(bytes_of(files, chunk)))
-        with pytest.raises(ValueError, match="is there already"):
-            filling.view(chunk)
+        filling.put(chunk, bytes(chunk.size_bytes), hash_of(bytes_of(files, chunk)))
+        with pytest.raises(WrongChunk, match=f"{chunk.size_bytes} bytes came that hash to {hash_of(b'other')}"):
+            filling.put(chunk, bytes(chunk.size_bytes), hash_of(b"other"))
+        assert served(store, chunk.chunk_id) == bytes_of(files, chunk)
 
 
 def test_publishing_again_does_no_harm(store: ChunkStore) -> None:
@@ -146,6 +165,15 @@ def test_files_of_the_same_content_are_shared_between_revisions(store: ChunkStor
     assert_served(store, manifest_of(tuned, "tuned"), tuned)
 
 
+def test_a_file_of_other_bytes_than_published_is_not_shared(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "old")) as filling:
+        fetch(filling, {**files, VAE: model(2)[VAE]})
+        filling.publish()
+    assert store_model(store, files, "new", published=True) == len(files[VAE])
+    assert contents(store.root / "new") == files
+
+
 def test_published_chunks_that_another_file_has_are_copied(store: ChunkStore) -> None:
     base = model(1)
     tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
@@ -153,6 +181,16 @@ def test_published_chunks_that_another_file_has_are_copied(store: ChunkStore) ->
     assert store_model(store, tuned, "tuned", published=True) == CHUNK_BYTES
     assert contents(store.root / "tuned") == tuned
     assert contents(store.root / "base") == base
+
+
+def test_a_chunk_that_is_spoilt_on_disk_is_not_copied(store: ChunkStore) -> None:
+    base = model(1)
+    tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
+    store_model(store, base, "base")
+    with (store.root / "base" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    assert store_model(store, tuned, "tuned", published=True) == 2 * CHUNK_BYTES
+    assert contents(store.root / "tuned") == tuned
 
 
 def test_a_chunk_that_comes_twice_in_a_model_is_fetched_once(store: ChunkStore) -> None:
@@ -216,20 +254,22 @@ def test_a_spoilt_chunk_of_a_shared_file_is_repaired_in_both_revisions(store: Ch
     with (store.root / "r1" / UNET).open("r+b") as file:
         file.write(b"spoilt")
     assert not store.recheck(chunk.chunk_id)
-    for revision in ("r1", "r2"):
-        assert store.folder_of(manifest_of(files, revision)) is None
-        store_model(store, files, revision)
-        assert contents(store.root / revision) == files
+    assert [store.folder_of(manifest_of(files, revision)) for revision in ("r1", "r2")] == [None, None]
+    assert [store_model(store, files, revision) for revision in ("r1", "r2")] == [CHUNK_BYTES, 0]
+    assert [contents(store.root / revision) for revision in ("r1", "r2")] == [files, files]
 
 
-def test_what_another_process_published_or_dropped_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop", [lambda store: store.drop("r1"), lambda store: store.shrink_to(0)])
+def test_what_another_process_published_or_dropped_is_noticed(
+    tmp_path: Path, drop: Callable[[ChunkStore], object]
+) -> None:
     lost: list[str] = []
     mine, others = ChunkStore(tmp_path, dropped=lost.extend), ChunkStore(tmp_path)
     store_model(others, model(1), "r1")
     chunk_ids = {chunk.chunk_id for chunk in manifest_of(model(1), "r1").chunks()}
     assert chunk_ids <= set(mine.held())
     others.drop("r1")
-    assert mine.held() == []
+    assert mine.held() == {}
     assert chunk_ids <= set(lost)
 
 
@@ -241,9 +281,15 @@ def test_a_revision_of_an_older_version_is_complete_and_learns_its_hashes_when_b
     sizes = {path: len(content) for path, content in files.items()}
     (store.root / "r1" / "complete.json").write_text(json.dumps({"revision": "r1", "sizes": sizes}))
     assert store.folder_of(manifest) == store.root / "r1"
-    assert store.held() == []
+    assert store.held() == {}
     assert store_model(store, files, "r1") == 0
     assert_served(store, manifest, files)
+
+
+def test_a_folder_that_speaks_of_another_revision_is_not_complete(store: ChunkStore) -> None:
+    store_model(store, model(1), "r1")
+    copytree(store.root / "r1", store.root / "r2")
+    assert store.folder_of(manifest_of(model(1), "r2")) is None
 
 
 def test_a_whole_looking_file_that_nothing_speaks_for_is_fetched(store: ChunkStore) -> None:
@@ -262,6 +308,7 @@ def test_bytes_that_differ_from_what_is_published_do_not_count(store: ChunkStore
     with store.begin(published) as filling:
         assert fetch(filling, files) == len(files[VAE])
         filling.publish()
+    assert store.folder_of(published) == store.root / "r1"
     assert contents(store.root / "r1") == files
 
 

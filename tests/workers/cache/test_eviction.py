@@ -57,6 +57,13 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert contents(tmp_path / "a") == model(0)
 
 
+def test_looking_is_no_use(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 4 * SIZE), "d", "c", "b", "a")
+    assert [state.last_used_s for state in store.status().revisions] == [1003, 1002, 1001, 1000]
+    store_model(store, model(4), "e")
+    assert revisions(store) == ["a", "b", "e"]
+
+
 def test_no_more_goes_than_brings_it_to_the_low_watermark(tmp_path: Path) -> None:
     store = filled(ChunkStore(tmp_path, 5 * SIZE), *"abcde")
     store_model(store, model(5), "f")
@@ -78,7 +85,7 @@ def test_an_evicted_revision_leaves_its_manifest(tmp_path: Path) -> None:
     assert store.shrink_to(SIZE) == SIZE
     assert revisions(store) == ["b"]
     assert store.shrink_to(0) == 0
-    assert store.held() == []
+    assert not store.held()
     assert store.manifest_of("a") == manifest_of(model(0), "a", published=True)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["manifest.json"]
     store_model(store, model(0), "a")
@@ -139,6 +146,14 @@ def test_what_revisions_share_counts_once_and_stays_with_the_last(tmp_path: Path
     store_model(store, model(1), "b")
     assert len(revisions(store)) == 4
     assert contents(tmp_path / "a3") == model(0)
+
+
+def test_what_would_free_nothing_stays(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 2 * SIZE), "a", "b")
+    store_model(store, model(0), "a2")
+    with store.pin("a2"):
+        store_model(store, model(2), "c")
+    assert revisions(store) == ["a", "a2", "c"]
 
 
 def test_a_revision_that_chunks_can_be_copied_from_goes_last(tmp_path: Path) -> None:

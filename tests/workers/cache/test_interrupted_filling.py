@@ -91,11 +91,11 @@ def test_a_damaged_journal_loses_chunks_and_invents_none(tmp_path: Path, damage:
     journal = tmp_path / "r1" / f"{UNET}.journal"
     records = bytearray(journal.read_bytes())
     if damage == "torn":
-        records[32 + 32 * 10 + 5] ^= 1
+        records[32 * 10 + 5] ^= 1
     elif damage == "zeroed":
         records[:] = bytes(len(records))
     elif damage == "cut":
-        del records[32 + 32 * 20 + 7 :]
+        del records[32 * 20 + 7 :]
     journal.write_bytes(records)
     if damage == "missing":
         journal.unlink()
@@ -105,6 +105,29 @@ def test_a_damaged_journal_loses_chunks_and_invents_none(tmp_path: Path, damage:
         fetch(filling, FILES)
         filling.publish()
     assert contents(tmp_path / "r1") == FILES
+
+
+def test_a_whole_file_with_a_torn_record_is_not_trusted(tmp_path: Path) -> None:
+    with ChunkStore(tmp_path).begin(MANIFEST) as filling:
+        fetch(filling, FILES, [chunk for chunk in filling.lacking if chunk.path == UNET])
+        filling.publish_file(UNET)
+    journal = tmp_path / "r1" / f"{UNET}.journal"
+    records = bytearray(journal.read_bytes())
+    records[5] ^= 1
+    journal.write_bytes(records)
+    store = ChunkStore(tmp_path)
+    assert store.file_of(MANIFEST, UNET) is None
+    with store.begin(MANIFEST) as filling:
+        assert sum(chunk.path == UNET for chunk in filling.lacking) == CHUNKS
+
+
+def test_whole_files_of_a_filling_that_was_interrupted_count(tmp_path: Path) -> None:
+    with ChunkStore(tmp_path).begin(MANIFEST) as filling:
+        fetch(filling, FILES, [chunk for chunk in filling.lacking if chunk.path == UNET])
+        final = filling.publish_file(UNET)
+    assert ChunkStore(tmp_path).file_of(MANIFEST, UNET) == final
+    with ChunkStore(tmp_path).begin(MANIFEST) as filling:
+        assert all(chunk.path != UNET for chunk in filling.lacking)
 
 
 def test_a_partial_file_of_other_chunks_is_begun_anew(tmp_path: Path) -> None:

@@ -1,0 +1,261 @@
+"""`pressrun cache`: what this host holds of models, brought beforehand and dropped by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+from rich.text import Text
+
+from deployments.console import ExitCode, err, out
+from deployments.live_progress import LiveProgress
+from pressrun.cache.traffic import Traffic
+from pressrun.cache.traffic_wording import headline
+from pressrun.errors import CacheInUse, InvalidJob
+from pressrun.location import Location
+from pressrun.progress import listening
+from pressrun.wording import count, duration, size
+from workers.cache.folder_notes import forget_model, known_model, noted_budget
+
+if TYPE_CHECKING:  # these bring Arrow and Dask, which `pressrun --help` need not wait for
+    from pressrun.cache.traffic_report import TrafficReport
+    from pressrun.models.any_folder import AnyFacts
+    from workers.cache.chunk_store import ChunkStore
+    from workers.cache.store_state import RevisionState, StoreState
+
+FOLDER = Path("~/.cache/pressrun/models")
+_SHOWN_DIGITS = 12
+_LEAST_DIGITS = 4
+
+cache = App(name="cache", help="What this host holds of models: look, bring one beforehand, drop.")
+
+Folder = Annotated[Path, Parameter(name="--folder")]
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+@cache.command
+def status(*, folder: Folder = FOLDER, as_json: Json = False) -> ExitCode:
+    """Show the models in this host's cache: whether they are whole and in use, their sizes and last uses.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache folder.
+    as_json : bool
+        Print it as JSON.
+    """
+    root = folder.expanduser().absolute()
+    state = _state(root)
+    if as_json:
+        out.print_json(json.dumps(_record(root, state)))
+    else:
+        _show(root, state)
+    return ExitCode.DONE
+
+
+@cache.command
+def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as_json: Json = False) -> ExitCode:
+    """Bring a model to this host, or to every host of a Dask cluster, so that no run waits for it.
+
+    Parameters
+    ----------
+    url : str
+        A model's or an embedder's folder, or an adapter's file: any fsspec URL. One on a local path is used in place.
+    cluster : str
+        Address of a running Dask scheduler, as tcp://scheduler:8786, to bring it to all of its workers' hosts; they
+        read the URL with credentials of their own.
+    folder : Path
+        The cache folder, on each host.
+    as_json : bool
+        Print what was brought as JSON.
+    """
+    from pressrun.models.any_folder import read_any
+
+    location = Location(url).absolute()
+    with LiveProgress(err) as progress, listening(progress):
+        progress.say("check", "reading what it is")
+        facts = read_any(location)
+        if location.is_local:
+            raise InvalidJob(f"{location} lies on a local path, where it is used in place; there is nothing to bring.")
+        progress.say("preload", f"bringing {facts.name}")
+        report = (
+            _bring_here(location, facts, folder) if cluster is None else _bring_to(cluster, location, facts, folder)
+        )
+    size_bytes = sum(file.size_bytes for file in facts.files)
+    if as_json:
+        told = {"name": facts.name, "revision": facts.revision, "size_bytes": size_bytes, "traffic": report.record()}
+        out.print_json(json.dumps(told))
+    else:
+        out.print(f"[bold green]in place[/]: {headline(report)}", highlight=False, soft_wrap=True)
+        out.print(Text(f"  {facts.name}   {facts.revision}"), soft_wrap=True)
+    return ExitCode.DONE
+
+
+@cache.command
+def drop(
+    *revisions: str,
+    everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    folder: Folder = FOLDER,
+    as_json: Json = False,
+) -> ExitCode:
+    """Drop models from this host's cache; those that are in use or being filled stay.
+
+    Parameters
+    ----------
+    revisions : str
+        Revisions as `pressrun cache status` shows them, or their first digits.
+    everything : bool
+        Drop all that nobody uses.
+    folder : Path
+        The cache folder.
+    as_json : bool
+        Print what was dropped as JSON.
+    """
+    if everything == bool(revisions):
+        raise InvalidJob("Name the revisions to drop, or give --all; `pressrun cache status` lists them.")
+    root = folder.expanduser().absolute()
+    state = _state(root)
+    chosen = state.revisions if everything else tuple(_found(state, digits) for digits in dict.fromkeys(revisions))
+    kept = _drop(root, chosen)
+    after = _state(root)
+    record = {
+        "dropped": [one.revision for one in chosen if one.revision not in kept],
+        "kept": list(kept),
+        "freed_bytes": state.size_bytes - after.size_bytes,
+    }
+    if as_json:
+        out.print_json(json.dumps(record))
+    else:
+        freed = size(state.size_bytes - after.size_bytes)
+        out.print(f"[bold green]dropped[/]: {count(len(chosen) - len(kept), 'model')}, {freed} freed", highlight=False)
+        for reason in kept.values():
+            err.print(Text(f"  kept: {reason}"), soft_wrap=True)
+    return ExitCode.DONE if everything or not kept else ExitCode.REFUSED
+
+
+def _state(root: Path) -> StoreState:
+    from workers.cache.store_state import look
+
+    return look(root, noted_budget(root))
+
+
+def _store(root: Path) -> ChunkStore:
+    from workers.cache.chunk_store import ChunkStore
+
+    return ChunkStore(root, noted_budget(root))
+
+
+def _found(state: StoreState, digits: str) -> RevisionState:
+    found = [one for one in state.revisions if one.revision.startswith(digits)]
+    exact = [one for one in found if one.revision == digits]
+    if len(exact or found) == 1 and (exact or len(digits) >= _LEAST_DIGITS):
+        return (exact or found)[0]
+    how_many = f"{len(found)} revisions begin" if len(digits) >= _LEAST_DIGITS else "too short: a revision begins"
+    raise InvalidJob(
+        f"{digits!r} names no one revision in {state.root}: {how_many} with it; give at least {_LEAST_DIGITS} digits "
+        "of one that `pressrun cache status` shows."
+    )
+
+
+def _drop(root: Path, chosen: tuple[RevisionState, ...]) -> dict[str, str]:
+    """Drop revisions, and return those that stay with the reason."""
+    kept: dict[str, str] = {}
+    if not chosen:
+        return kept
+    store = _store(root)
+    for one in chosen:
+        try:
+            store.drop(one.revision)
+            forget_model(root, one.revision)
+        except CacheInUse as error:
+            kept[one.revision] = str(error)
+    return kept
+
+
+def _bring_here(location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:
+    from workers.model_cache import ensure_local
+
+    brought = ensure_local(location, facts, folder.expanduser().absolute())
+    account = Traffic()
+    if brought.origin_bytes:
+        account.received("this host", "origin", brought.origin_bytes, brought.seconds, brought.seconds)
+    account.held("this host", sum(file.size_bytes for file in facts.files) - brought.origin_bytes)
+    return account.snapshot(brought.seconds)
+
+
+def _bring_to(cluster: str, location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:
+    from workers.cache.joining import SharedCache
+    from workers.delivery import Delivery
+    from workers.fleet import JoinedFleet
+
+    fleet = JoinedFleet(cluster)
+    try:
+        delivery = Delivery(fleet.open(), SharedCache(str(folder)))
+        delivery.bring([(location, facts)])
+        return delivery.traffic()
+    finally:
+        fleet.close()
+
+
+def _record(root: Path, state: StoreState) -> dict[str, object]:
+    return {
+        "folder": str(root),
+        "size_bytes": state.size_bytes,
+        "budget_bytes": state.budget_bytes,
+        "free_bytes": _free_bytes(root),
+        "revisions": [_revision_record(root, one) for one in state.revisions],
+    }
+
+
+def _revision_record(root: Path, one: RevisionState) -> dict[str, object]:
+    known = known_model(root, one.revision)
+    return {
+        "revision": one.revision,
+        "name": known.name,
+        "origin": known.origin,
+        "size_bytes": one.size_bytes,
+        "complete": one.is_complete,
+        "in_use": one.is_pinned,
+        "filling": one.is_filling,
+        "last_used": datetime.fromtimestamp(one.last_used_s, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _show(root: Path, state: StoreState) -> None:
+    limit = "no limit set" if state.budget_bytes is None else f"{size(state.budget_bytes)} allowed"
+    free = f", {size(_free_bytes(root))} free on the disk"
+    held = f"{size(state.size_bytes)} in {count(len(state.revisions), 'model')}"
+    out.print(Text(f"{held}, {limit}{free}   {root}"), soft_wrap=True)
+    if not state.revisions:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("model", "revision", "size", "state", "last used", "from"):
+        table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
+    for one in sorted(state.revisions, key=lambda one: -one.last_used_s):
+        known = known_model(root, one.revision)
+        told = (known.name or "-", one.revision[:_SHOWN_DIGITS], size(one.size_bytes), _words(one))
+        table.add_row(*map(Text, (*told, _ago(one.last_used_s), known.origin or "-")))
+    out.print(table)
+
+
+def _words(one: RevisionState) -> str:
+    words = ["complete" if one.is_complete else "partial"]
+    return ", ".join(words + ["in use"] * one.is_pinned + ["filling"] * one.is_filling)
+
+
+def _ago(moment_s: float) -> str:
+    return f"{duration(max(0.0, time.time() - moment_s))} ago"
+
+
+def _free_bytes(root: Path) -> int:
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+__all__ = ["cache"]

@@ -1,0 +1,57 @@
+"""How models come to the hosts, as a part of the generate flow's form.
+
+Knows nothing of how they do; becomes plain `CacheOptions`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pressrun.cache.options import CacheOptions
+from pressrun.location import Location
+
+
+class CacheRuntime(StrEnum):
+    """The way by which a remote model comes to a host."""
+
+    peer = "peer"
+    mount = "mount"
+    none = "none"
+
+
+class Affinity(StrEnum):
+    """How firmly batches go to the workers that hold their model."""
+
+    soft = "soft"
+    hard = "hard"
+    off = "off"
+
+
+class CacheParameters(BaseModel):
+    """How models come to the hosts, and which workers their pictures go to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    runtime: CacheRuntime = Field(
+        CacheRuntime.peer,
+        description="How a remote model comes to a host: 'peer' has hosts share what one of them has read, 'mount' "
+        "uses it in place in a folder that every host has mounted, 'none' has every host read it for itself.",
+    )
+    mounts: dict[str, str] = Field(
+        default_factory=dict,
+        description="For 'mount': URLs, and the folder where every host has each, as Alluxio, JuiceFS or a CSI volume "
+        "serves it.",
+        examples=[{"s3://studio": "/mnt/studio"}],
+    )
+    affinity: Affinity = Field(
+        Affinity.soft,
+        description="Whether pictures go to workers that hold their model: 'soft' prefers these, 'hard' waits for them "
+        "for a while, 'off' takes any.",
+    )
+
+    def options(self) -> CacheOptions:
+        """Return the same as plain values, the URLs without credentials."""
+        mounts = {str(Location(url)): folder for url, folder in self.mounts.items()}
+        return CacheOptions(self.runtime.value, mounts, self.affinity.value)

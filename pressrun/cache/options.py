@@ -1,0 +1,35 @@
+"""How a run's models come to its hosts, and which workers its batches go to.
+
+Knows nothing of hosts or workers, nor of how a model is brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+CacheRuntime = Literal["peer", "mount", "none"]
+AffinityMode = Literal["soft", "hard", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """The model cache as a run uses it.
+
+    Parameters
+    ----------
+    runtime : CacheRuntime
+        How a remote model comes to a host. "peer": hosts share what one of them has read; "mount": it is used in place
+        in a folder that every host has mounted; "none": every host reads it for itself. Local models are used in place
+        whatever this says.
+    mounts : mapping of str to str
+        For "mount": a URL, and the folder in which every host has what lies below it.
+    affinity : AffinityMode
+        Whether batches go to workers that hold their model: "soft" prefers them, "hard" waits for them for a while,
+        "off" leaves it to Dask.
+    """
+
+    runtime: CacheRuntime = "peer"
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    affinity: AffinityMode = "soft"

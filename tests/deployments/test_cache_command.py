@@ -1,0 +1,154 @@
+"""`pressrun cache` on real folders, with models from a real bucket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pressrun.location import Location
+from pressrun.models.any_folder import read_any
+from tests import runs
+from tests.forked_workers import workers_afresh
+from tests.pressrun.models.small_model import write_model
+from tests.s3_server import S3Server
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.folder_notes import note_budget
+from workers.fleet import LocalFleet
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "cache [bold]"
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give a bucket that the command line reaches by the environment, as users' are."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
+    return s3_server.make_bucket()
+
+
+@pytest.fixture
+def model(bucket: str, s3_server: S3Server, tmp_path: Path) -> str:
+    write_model(tmp_path / "painter")
+    runs.upload(s3_server, tmp_path / "painter", f"{bucket}/painter")
+    return f"{bucket}/painter"
+
+
+def listed(said: Any, root: Path) -> dict[str, Any]:
+    code, out, _ = said("cache", "status", "--folder", root, "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_a_folder_that_is_not_there_is_empty_and_stays_away(said: Any, root: Path) -> None:
+    code, out, _ = said("cache", "status", "--folder", root)
+    assert code == 0
+    assert "0 bytes in 0 models, no limit set" in out
+    assert listed(said, root)["revisions"] == []
+    assert not root.exists()
+
+
+def test_a_model_is_brought_shown_and_dropped(said: Any, root: Path, model: str) -> None:
+    code, out, _ = said("cache", "preload", model, "--folder", root, "--json")
+    brought = json.loads(out)
+    assert (code, brought["name"]) == (0, "painter")
+    total = brought["traffic"]["total"]
+    assert total["all_bytes"] == brought["size_bytes"]
+    assert 0 < total["origin_bytes"] < total["all_bytes"]  # files of the same bytes come once
+    (one,) = listed(said, root)["revisions"]
+    assert (one["revision"], one["name"], one["origin"]) == (brought["revision"], "painter", model)
+    assert (one["size_bytes"], one["complete"], one["in_use"], one["filling"]) == (
+        brought["size_bytes"],
+        True,
+        False,
+        False,
+    )
+    code, out, _ = said("cache", "preload", model, "--folder", root)
+    assert (code, "all there before" in out) == (0, True)
+    code, out, _ = said("cache", "status", "--folder", root)
+    for text in ("painter", one["revision"][:12], "complete", "ago", "cache [bold]"):
+        assert text in out
+    code, out, _ = said("cache", "drop", one["revision"][:6], "--folder", root)
+    assert (code, "1 model" in out) == (0, True)
+    assert listed(said, root)["revisions"] == []
+    assert not list(root.glob("*.model.json"))
+
+
+def test_what_is_in_use_is_not_dropped(said: Any, root: Path, model: str, bucket: str, s3_server: S3Server) -> None:
+    runs.upload(s3_server, runs.MODEL / "vae" / "diffusion_pytorch_model.safetensors", f"{bucket}/other/w.safetensors")
+    assert said("cache", "preload", model, "--folder", root)[0] == 0
+    (one,) = listed(said, root)["revisions"]
+    with ChunkStore(root).pin(one["revision"]):
+        assert listed(said, root)["revisions"][0]["in_use"]
+        code, _, err = said("cache", "drop", one["revision"], "--folder", root)
+        assert (code, "being used" in err) == (2, True)
+        code, out, err = said("cache", "drop", "--all", "--folder", root)
+        assert (code, "0 models" in out, "being used" in err) == (0, True, True)
+    code, out, _ = said("cache", "drop", "--all", "--folder", root, "--json")
+    told = json.loads(out)
+    assert (code, told["dropped"], told["kept"]) == (0, [one["revision"]], [])
+    assert told["freed_bytes"] == one["size_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "explanation"),
+    [
+        (["drop"], "--all"),
+        (["drop", "abcdef", "--all"], "or give --all"),
+        (["drop", "abcdef"], "0 revisions begin"),
+        (["drop", "a"], "at least 4 digits"),
+        (["preload", str(runs.MODEL)], "used in place"),
+        (["preload", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_remedy(
+    said: Any, root: Path, arguments: list[str], explanation: str
+) -> None:
+    code, _, err = said("cache", *arguments, "--folder", root)
+    assert code == 2
+    assert explanation in err
+
+
+def test_the_budget_that_the_folder_was_given_is_told(said: Any, root: Path) -> None:
+    root.mkdir()
+    note_budget(root, 3_000_000_000)
+    assert listed(said, root)["budget_bytes"] == 3_000_000_000
+    assert "3 GB allowed" in said("cache", "status", "--folder", root)[1]
+    note_budget(root, None)
+    assert listed(said, root)["budget_bytes"] is None
+    (root / "budget.json").write_text("[half")
+    assert listed(said, root)["budget_bytes"] is None
+
+
+def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: str) -> None:
+    fleet = LocalFleet(1)
+    try:
+        with workers_afresh():  # with the bucket's credentials in their environment
+            fleet.open()
+        address = fleet.open().scheduler.address
+        code, out, err = said("cache", "preload", model, "--cluster", address, "--folder", root, "--json")
+        again, out_again, _ = said("cache", "preload", model, "--cluster", address, "--folder", root)
+    finally:
+        fleet.close()
+    assert code == 0, err
+    told = json.loads(out)
+    assert (code, len(told["traffic"]["hosts"])) == (0, 1)
+    assert told["traffic"]["total"]["all_bytes"] == told["size_bytes"]
+    assert told["traffic"]["origin_copies"] == 1
+    assert (again, "all there before" in out_again) == (0, True)
+    assert listed(said, root)["revisions"][0]["complete"]
+
+
+def test_embedders_and_adapters_are_told_by_their_files(tmp_path: Path) -> None:
+    from tests.adapters import write_adapter
+
+    assert read_any(Location(str(runs.ROOT / "models" / "shapes-clip"))).name == "shapes-clip"
+    adapter = write_adapter(tmp_path / "my ink.safetensors", runs.MODEL)
+    assert read_any(Location(str(adapter))).name == "my-ink"
+    assert read_any(Location(str(runs.MODEL))).name == "shapes"

@@ -1,0 +1,67 @@
+"""Models brought to real hosts of a cluster, and the account of how they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from pressrun.cache.traffic_wording import headline
+from pressrun.location import Location
+from pressrun.models.any_folder import read_any
+from tests import runs
+from tests.s3_server import S3Server
+from tests.workers.cache.hosts import hosts
+from workers.cache.folder_notes import known_model
+from workers.cache.joining import SharedCache
+from workers.delivery import Delivery
+
+CACHE = SharedCache("~/models")
+HOSTS = 4
+ZONES = ("north", "south")
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("homes")
+
+
+@pytest.fixture(scope="module")
+def client(homes: Path) -> Iterator[Client]:
+    with hosts(homes, HOSTS, ZONES) as (_, client):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def model(s3_server: S3Server) -> Location:
+    url = f"{s3_server.make_bucket()}/shapes"
+    runs.upload(s3_server, runs.MODEL, url)
+    return Location(url, s3_server.storage_options)
+
+
+def test_the_account_of_a_delivery_is_its_own_and_adds_up(client: Client, model: Location, homes: Path) -> None:
+    facts = read_any(model)
+    size_bytes = sum(file.size_bytes for file in facts.files)
+    first = Delivery(client, CACHE)
+    assert first.bring([(model, facts)]) == HOSTS
+    report = first.traffic()
+    assert len(report.hosts) == HOSTS
+    assert {host.zone for host in report.hosts} == set(ZONES)
+    assert [host.all_bytes for host in report.hosts] == [size_bytes] * HOSTS
+    assert report.total.origin_bytes == report.content_bytes
+    assert report.total.other_zone_bytes <= report.content_bytes  # a zone's copy comes over its border once
+    assert report.total.sent_bytes == report.total.same_zone_bytes + report.total.other_zone_bytes > 0
+    assert report.origin_copies == 1.0
+    assert report.efficiency is not None
+    assert 0 < report.efficiency <= 1
+    assert all(host.waiting_chunks == 0 for host in report.hosts)
+    known = known_model(homes / "host-0" / "models", facts.revision)
+    assert (known.name, known.origin) == ("shapes", model.url)
+
+    again = Delivery(client, CACHE)
+    again.bring([(model, facts)])
+    assert again.traffic().total.disk_bytes == HOSTS * size_bytes
+    assert again.traffic().hit_ratio == 1.0
+    assert headline(again.traffic()).endswith(f"on {HOSTS} hosts, all there before")

@@ -1,0 +1,100 @@
+"""A revision on its way to this host: what it still lacks, and whether that can come."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pressrun.cache.chunk_manifest import Chunk
+from workers.cache.filling import Filling
+from workers.cache.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A model that lies whole on this host.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    origin_bytes : int
+        Bytes that this host read from the origin for it.
+    """
+
+    path: Path
+    origin_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Bring:
+    """What one revision waits for; safe to use from many threads.
+
+    Parameters
+    ----------
+    revision : str
+        Which one.
+    filling : Filling
+        Where its chunks go.
+    origin : Origin
+        Where they come from at first.
+    digests : dict of str to str
+        What the listing says of each file.
+    lacking : dict of str to Chunk
+        Chunks that are not there yet, one of each id.
+    """
+
+    revision: str
+    filling: Filling
+    origin: Origin
+    digests: dict[str, str]
+    lacking: dict[str, Chunk]
+    origin_bytes: int = 0
+    problem: str = ""
+    _done: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, chunk: Chunk, into: memoryview) -> None:
+        """Read a chunk from the origin.
+
+        Raises
+        ------
+        OriginFailed
+            If it cannot be had.
+        """
+        self.origin.read(chunk.path, chunk.start, self.digests[chunk.path], into)
+        with self._lock:
+            self.origin_bytes += len(into)
+
+    def keep(self, chunk_id: str, data: memoryview, xxh3: str) -> None:
+        """Write a chunk that was checked to its place; one that came before is passed over.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take it.
+        """
+        with self._lock:
+            chunk = self.lacking.get(chunk_id)
+        if chunk is None:
+            return
+        if self.filling.put(chunk, data, xxh3):
+            self.filling.publish_file(chunk.path)  # its fsync is done while others still come
+        with self._lock:
+            self.lacking.pop(chunk_id, None)
+            if not self.lacking:
+                self._done.set()
+
+    def fail(self, problem: str) -> None:
+        """Have whoever waits know why it cannot come; the first problem counts."""
+        self.problem = self.problem or problem
+        self._done.set()
+
+    def wait(self) -> None:
+        """Return once everything is there or cannot come."""
+        if self.lacking:
+            self._done.wait()
+
+
+__all__ = ["Bring", "Brought"]

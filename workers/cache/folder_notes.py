@@ -1,0 +1,80 @@
+"""Notes in a cache folder for people: what its revisions are called, where they came from, what it may hold.
+
+Knows nothing of chunks. Nothing rests on a note: one that is missing or cannot be read is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from pressrun.location import Location
+
+_BUDGET_NAME = "budget.json"
+_MODEL_SUFFIX = ".model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """What a revision is to people.
+
+    Parameters
+    ----------
+    name : str
+        The model's name; "" where nobody told.
+    origin : str
+        Where it came from, without credentials; "" where nobody told.
+    """
+
+    name: str = ""
+    origin: str = ""
+
+
+def note_model(root: Path, revision: str, name: str, location: Location) -> None:
+    """Note a revision's name and origin; the origin without credentials."""
+    if known_model(root, revision) == KnownModel(name, str(location)):
+        return
+    _write(root / f"{revision}{_MODEL_SUFFIX}", {"name": name, "origin": str(location)})
+
+
+def known_model(root: Path, revision: str) -> KnownModel:
+    """Return what was noted of a revision."""
+    told = _read(root / f"{revision}{_MODEL_SUFFIX}")
+    return KnownModel(str(told.get("name", "")), str(told.get("origin", "")))
+
+
+def forget_model(root: Path, revision: str) -> None:
+    """Remove the note of a revision, if there is one."""
+    (root / f"{revision}{_MODEL_SUFFIX}").unlink(missing_ok=True)
+
+
+def note_budget(root: Path, budget_bytes: int | None) -> None:
+    """Note what the folder may hold, as whoever fills it was told; None for no limit."""
+    _write(root / _BUDGET_NAME, {"budget_bytes": budget_bytes})
+
+
+def noted_budget(root: Path) -> int | None:
+    """Return what the folder may hold; None for no limit, or when nobody told."""
+    budget_bytes = _read(root / _BUDGET_NAME).get("budget_bytes")
+    return budget_bytes if isinstance(budget_bytes, int) else None
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".note-", delete=False, encoding="utf-8") as file:
+        json.dump(record, file)
+    os.replace(file.name, path)  # it is this user's only, as the folder is
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+__all__ = ["KnownModel", "forget_model", "known_model", "note_budget", "note_model", "noted_budget"]

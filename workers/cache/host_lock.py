@@ -1,0 +1,59 @@
+"""A lock that one process of a host holds until it ends, however it ends.
+
+Knows nothing of what the holder does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+
+class HostLock:
+    """An flock on a file; the kernel hands it on when its holder dies.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made if missing, removed by the holder's `release`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._given_up = threading.Event()
+
+    def when_held(self, call: Callable[[], None]) -> None:
+        """Call once the lock is this process's, from a thread of its own."""
+        threading.Thread(target=self._wait, args=(call,), name="cache-lock", daemon=True).start()
+
+    def release(self) -> None:
+        """Let go of the lock, or stop waiting for it."""
+        self._given_up.set()
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            self._path.unlink(missing_ok=True)  # while it is still held, so that nobody's lock is removed
+            os.close(descriptor)
+
+    def _wait(self, call: Callable[[], None]) -> None:
+        while not self._given_up.is_set():
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self._given_up.is_set() or not self._is_path_of(descriptor):
+                os.close(descriptor)  # given up, or the last holder removed the file: there is a new one to lock
+                continue
+            self._descriptor = descriptor
+            call()
+            return
+
+    def _is_path_of(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+__all__ = ["HostLock"]

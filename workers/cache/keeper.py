@@ -1,0 +1,267 @@
+"""The keeper of one host's cache: fetches the chunks that the registry names, checks them, and writes them to disk.
+
+Knows nothing of Dask, nor of why a chunk comes from where it comes: it tells what happened and does what it is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
+from pressrun.cache.messages import (
+    ORIGIN,
+    Abandoned,
+    Alive,
+    Command,
+    Dropped,
+    Event,
+    Failed,
+    Fault,
+    Fetch,
+    Got,
+    Holds,
+    Joined,
+    Recheck,
+    Unwanted,
+    WantedChunk,
+    Wants,
+)
+from pressrun.cache.traffic_report import WireSource
+from pressrun.errors import InvalidModel
+from pressrun.location import Location
+from workers.cache.bring import Bring, Brought
+from workers.cache.chunk_client import ChunkClient, PeerBusy, PeerLacks, PeerRefused, PeerTimedOut
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.filling import Filling
+from workers.cache.metrics import cache_metrics
+from workers.cache.origin import Origin, OriginFailed, open_origin
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """One host's part in the cache; a process that holds the host's lock has one.
+
+    Parameters
+    ----------
+    me : Joined
+        The host, its zone and its chunk server's address, as peers see it.
+    store : ChunkStore
+        The host's folder.
+    client : ChunkClient
+        Fetches from peers.
+    send : callable
+        Takes news for the registry; must not wait.
+    downloads : int
+        Chunks under way at once; as many threads.
+    """
+
+    def __init__(
+        self, me: Joined, store: ChunkStore, client: ChunkClient, send: Callable[[Event], None], downloads: int = 6
+    ) -> None:
+        self._me = me
+        self._store = store
+        self._client = client
+        self._send = send
+        self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
+        self._scratch = threading.local()
+        self._lock = threading.Lock()
+        self._brings: dict[str, Bring] = {}
+        self._one_at_a_time: dict[str, threading.Lock] = {}
+        self._reading: Counter[str] = Counter()
+
+    def announce(self) -> None:
+        """Tell the registry that this host is there, what it holds, and what it still waits for."""
+        self._send(self._me)
+        self._send(Holds(self._me.host, self._store.held()))
+        with self._lock:
+            brings = list(self._brings.values())
+        for bring in brings:
+            self._send(_wants(self._me.host, bring))
+
+    def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
+        """Make a revision lie whole on this host; returns at once if it does.
+
+        Parameters
+        ----------
+        location : Location
+            Where it comes from.
+        manifest : ChunkManifest
+            What it consists of.
+        single_file : bool
+            Whether the location may be a file itself.
+
+        Returns
+        -------
+        Brought
+
+        Raises
+        ------
+        InvalidModel
+            If a chunk cannot be had, or the budget or the disk have no room.
+        OriginFailed
+            If the location cannot be opened.
+        """
+        with self._lock:
+            mine = self._one_at_a_time.setdefault(manifest.revision, threading.Lock())
+        with mine:
+            folder = self._store.folder_of(manifest)
+            if folder is not None:
+                return Brought(folder)
+            with closing(self._store.begin(manifest)) as filling:
+                bring = self._begin(open_origin(location, single_file), filling)
+                try:
+                    bring.wait()
+                finally:
+                    self._forget(bring)
+                if bring.problem:
+                    raise InvalidModel(f"The model {location} cannot be brought to {self._me.host}: {bring.problem}.")
+                path = filling.publish()
+        state = self._store.status()
+        cache_metrics().holds(state.size_bytes, state.budget_bytes)
+        return Brought(path, bring.origin_bytes)
+
+    def obey(self, command: Command) -> None:
+        """Do what the registry says; returns at once."""
+        try:
+            if isinstance(command, Fetch):
+                self._threads.submit(self._fetch, command)
+            elif isinstance(command, Recheck):
+                self._threads.submit(self._recheck, command)
+            else:
+                self._give_up(command)
+        except RuntimeError:  # closed meanwhile
+            logger.debug("%s came after the keeper was closed", type(command).__name__)
+
+    def beat(self) -> None:
+        """Tell the registry which leases are alive; to be called a few times in a lease's time."""
+        with self._lock:
+            reading = tuple(self._reading)
+        if reading:
+            self._send(Alive(self._me.host, reading))
+
+    def close(self) -> None:
+        """Stop: whoever waits is told, what is on disk stays."""
+        with self._lock:
+            brings = list(self._brings.values())
+        for bring in brings:
+            bring.fail("the worker was closed")
+        self._client.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, origin: Origin, filling: Filling) -> Bring:
+        lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
+        digests = {file.path: file.digest for file in filling.manifest.files}
+        bring = Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())))
+        with self._lock:
+            self._brings[bring.revision] = bring
+        self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
+        wants = _wants(self._me.host, bring)
+        had_bytes = filling.manifest.size_bytes - sum(chunk.size_bytes for chunk in wants.chunks)
+        cache_metrics().held(had_bytes)
+        self._send(replace(wants, had_bytes=had_bytes))
+        return bring
+
+    def _forget(self, bring: Bring) -> None:
+        with self._lock:
+            self._brings.pop(bring.revision, None)
+            others = {chunk_id for other in self._brings.values() for chunk_id in other.lacking}
+        self._send(Unwanted(self._me.host, tuple(set(bring.lacking) - others)))
+
+    def _waiting_for(self, chunk_id: str) -> list[Bring]:
+        with self._lock:
+            return [bring for bring in self._brings.values() if chunk_id in bring.lacking]
+
+    def _fetch(self, order: Fetch) -> None:
+        from_origin = order.source == ORIGIN
+        with self._lock:
+            self._reading[order.chunk_id] += from_origin
+        try:
+            self._fetch_for(order, self._waiting_for(order.chunk_id))
+        except Exception as error:  # whatever it is, the registry must hear of it, or the flight stays open
+            logger.warning("a chunk could not be fetched", exc_info=True)
+            self._fail(order, "origin" if from_origin else "refused", f"{type(error).__name__}: {error}")
+        finally:
+            with self._lock:
+                self._reading -= Counter({order.chunk_id: int(from_origin)})
+
+    def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
+        chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
+        if chunk is None:
+            self._fail(order, "unneeded")
+            return
+        into = self._buffer(chunk.size_bytes)
+        began = time.monotonic()
+        try:
+            if order.source == ORIGIN:
+                waiting[0].read(chunk, into)
+            else:
+                self._client.fetch(order.address, order.chunk_id, into, order.timeout_s)
+        except (PeerLacks, PeerRefused, PeerTimedOut, OriginFailed) as error:
+            self._fail(order, _fault_of(error), str(error))
+            return
+        seconds = time.monotonic() - began
+        found = hash_of(into)
+        if order.xxh3 and found != order.xxh3:
+            reason = f"{chunk.path} has other bytes from {chunk.start} on than its hash says; publish the model again"
+            self._fail(order, "origin" if order.source == ORIGIN else "corrupt", reason)
+            return
+        self._keep(order, into, found, seconds)
+
+    def _keep(self, order: Fetch, data: memoryview, found: str, seconds: float) -> None:
+        for bring in self._waiting_for(order.chunk_id):
+            try:
+                bring.keep(order.chunk_id, data, found)
+            except Exception as error:
+                bring.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
+                self._fail(order, "disk")
+                return
+        near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
+        cache_metrics().received("origin" if order.source == ORIGIN else near, len(data), seconds)
+        self._send(Got(self._me.host, order.chunk_id, order.source, seconds, found))
+
+    def _recheck(self, order: Recheck) -> None:
+        if not self._store.recheck(order.chunk_id):
+            logger.warning("a chunk on this host is spoilt and was dropped")
+            self._send(Dropped(self._me.host, (order.chunk_id,)))
+
+    def _give_up(self, command: Abandoned) -> None:
+        for bring in self._waiting_for(command.chunk_id):
+            bring.fail(command.reason)
+
+    def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
+        cache_metrics().faulted(fault)
+        self._send(Failed(self._me.host, order.chunk_id, order.source, fault, reason))
+
+    def _buffer(self, size_bytes: int) -> memoryview:
+        # Not straight into the file: until it is checked nothing may stand there, and a slow flight whose chunk came
+        # another way meanwhile must not write over it.
+        held: bytearray = getattr(self._scratch, "buffer", bytearray())
+        if len(held) < size_bytes:
+            held = self._scratch.buffer = bytearray(size_bytes)
+        return memoryview(held)[:size_bytes]
+
+
+def _wants(host: str, bring: Bring) -> Wants:
+    lacking = list(bring.lacking.values())
+    return Wants(host, tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking))
+
+
+def _fault_of(error: Exception) -> Fault:
+    if isinstance(error, OriginFailed):
+        return "gone" if error.lasting else "origin"
+    if isinstance(error, PeerLacks):
+        return "missing"
+    if isinstance(error, PeerBusy):
+        return "busy"
+    return "timeout" if isinstance(error, PeerTimedOut) else "refused"
+
+
+__all__ = ["Keeper"]

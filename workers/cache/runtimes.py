@@ -1,0 +1,148 @@
+"""The ways by which a remote model comes to a host: from its peers, from a mounted filesystem, or from the origin.
+
+Knows nothing of what the files mean. A local model is used in place whatever the way.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+from pressrun.cache.mounts import mounted
+from pressrun.cache.options import CacheOptions
+from pressrun.errors import InvalidModel
+from pressrun.location import Location
+from pressrun.models.adapter_file import Adapter
+from pressrun.models.diffusers_folder import ModelFacts, ModelFile
+from pressrun.models.embedder_folder import EmbedderFacts
+from workers.cache.pins import pinned
+from workers.cache.revision_folder import RevisionFolder
+from workers.model_cache import CachedModel, ensure_local
+from workers.order import PrintOrder
+
+Facts = ModelFacts | EmbedderFacts | Adapter
+
+
+class Runtime(Protocol):
+    """A way by which remote models come to this host."""
+
+    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+        """Make sure that a remote model can be loaded from this host's disk.
+
+        Parameters
+        ----------
+        location : Location
+            Where the model, or an adapter's file, comes from.
+        facts : Facts
+            What was read there.
+        root : Path
+            The host's cache folder.
+
+        Raises
+        ------
+        InvalidModel
+            When it cannot.
+        """
+        ...
+
+
+class PeerRuntime:
+    """Hosts share what one of them has read from the origin."""
+
+    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+        """Fill the host's cache folder, as `Runtime`."""
+        return ensure_local(location, facts, root)
+
+
+class OriginRuntime:
+    """Every host reads the origin for itself, once for all of its workers."""
+
+    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+        """Fill the host's cache folder from the origin, as `Runtime`."""
+        return ensure_local(location, facts, root, from_peers=False)
+
+
+class MountRuntime:
+    """Models are used in place in folders that every host has mounted.
+
+    Parameters
+    ----------
+    mounts : mapping of str to str
+        Folders by the URL of what is mounted there.
+    """
+
+    def __init__(self, mounts: Mapping[str, str]) -> None:
+        self._mounts = mounts
+
+    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+        """Check that every file is there with its size, as `Runtime`; nothing is copied."""
+        began = time.monotonic()
+        folder = self._folder(location, facts)
+        lacking = [file for file in facts.files if _size_bytes(folder / file.path) != file.size_bytes]
+        if lacking:
+            raise InvalidModel(_not_mounted(location, folder, lacking))
+        return CachedModel(folder, 0, time.monotonic() - began)
+
+    def _folder(self, location: Location, facts: Facts) -> Path:
+        place = mounted(location, self._mounts)
+        if place is None:
+            raise InvalidModel(f"{location} lies below none of the mounts; the job should have been refused for that.")
+        is_file = isinstance(facts, Adapter) and place.name == facts.files[0].path  # an adapter may be a file or folder
+        return place.parent if is_file else place
+
+
+def runtime_of(options: CacheOptions) -> Runtime:
+    """Return the way that a run has chosen."""
+    if options.runtime == "mount":
+        return MountRuntime(options.mounts)
+    return PeerRuntime() if options.runtime == "peer" else OriginRuntime()
+
+
+def bring(order: PrintOrder, location: Location, facts: Facts) -> CachedModel:
+    """Make sure that a model of an order, its embedder or an adapter can be loaded from this host's disk.
+
+    Raises
+    ------
+    InvalidModel
+        When it cannot be brought whole.
+    """
+    runtime = OriginRuntime() if location.is_local else runtime_of(order.cache)
+    return runtime.bring(location, facts, Path(order.cache_folder).expanduser())
+
+
+@contextmanager
+def at_hand(order: PrintOrder, location: Location, facts: Facts) -> Iterator[Path]:
+    """Lend a model's folder on this host for loading; the cache neither evicts nor drops it meanwhile.
+
+    Raises
+    ------
+    InvalidModel
+        When it cannot be brought whole.
+    """
+    root = Path(order.cache_folder).expanduser()
+    in_place = location.is_local or order.cache.runtime == "mount"
+    if not in_place:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with nullcontext() if in_place else pinned(RevisionFolder(root, facts.revision).pin):
+        yield bring(order, location, facts).path
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:  # as a network filesystem answers whose server is away
+        return 0
+
+
+def _not_mounted(location: Location, folder: Path, lacking: list[ModelFile]) -> str:
+    first = folder / lacking[0].path
+    others = f" (and {len(lacking) - 1} more files)" if len(lacking) > 1 else ""
+    return (
+        f"Host {socket.gethostname()} has {_size_bytes(first)} bytes of {first}, {lacking[0].size_bytes} are "
+        f"wanted{others}: the model {location} is not mounted there as its origin has it. Mount it on this host, or "
+        "choose another cache than 'mount'."
+    )

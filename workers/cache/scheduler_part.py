@@ -1,0 +1,137 @@
+"""The cache's registry on the Dask scheduler: hears the workers' news, and pushes out what hosts are to do.
+
+Knows nothing of chunks; `pressrun.cache.registry` decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+from distributed import Scheduler, SchedulerPlugin
+from tornado.ioloop import PeriodicCallback
+
+from pressrun.cache.chunk_manifest import ChunkManifest
+from pressrun.cache.messages import Alive, Command, Dropped, Failed, Got, Holds, Joined, Left, Unwanted, Wants
+from pressrun.cache.registry import Registry
+from pressrun.cache.sources import Limits
+from pressrun.cache.traffic_report import TrafficReport
+from workers.cache.channel import Answer, Ask, Message, packed, stream_op, unpacked
+
+_TICK_MS = 1000
+_GATHER_S = 0.003  # news of that long is answered together
+_NEWS = (Joined, Left, Holds, Dropped, Wants, Unwanted, Got, Failed, Alive)
+
+logger = logging.getLogger(__name__)
+
+
+class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carries no types
+    """The registry of one cache folder and tenant in one cluster.
+
+    Parameters
+    ----------
+    channel : str
+        Name of the cache in the cluster.
+    limits : Limits
+        What may happen at once, and how long anybody waits.
+    """
+
+    idempotent = True
+
+    def __init__(self, channel: str, limits: Limits) -> None:
+        self.channel = channel
+        self.name = stream_op(channel)
+        self._limits = limits
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Begin to listen; called by Dask on the scheduler."""
+        self._scheduler = scheduler
+        self._registry = Registry(self._limits)
+        self._keepers: dict[str, str] = {}
+        self._manifests: dict[str, ChunkManifest] = {}
+        self._asks: dict[tuple[str, str], Ask] = {}
+        self._askers: dict[tuple[str, str], set[str]] = {}
+        self._will_speak = False
+        scheduler.stream_handlers[self.name] = self._hear
+        self._ticks = PeriodicCallback(self._tick, _TICK_MS)
+        self._ticks.start()
+
+    async def close(self) -> None:
+        """Stop keeping time; called by Dask when the scheduler closes."""
+        self._ticks.stop()
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        """Pass the leases of a keeper that is gone on; called by Dask."""
+        for askers in self._askers.values():
+            askers.discard(worker)
+        for host in [host for host, keeper in self._keepers.items() if keeper == worker]:
+            del self._keepers[host]
+            self._registry.tell(Left(host), time.monotonic())
+            self._speak_soon()
+
+    def offer(self, manifest: ChunkManifest) -> None:
+        """Have keepers use this manifest of its revision."""
+        self._manifests[manifest.revision] = manifest
+
+    def traffic(self) -> TrafficReport:
+        """Return what came from where since the cache was joined."""
+        return self._registry.traffic.snapshot(time.monotonic())
+
+    def _hear(self, worker: str, packed: bytes) -> None:
+        try:
+            self._take(worker, unpacked(packed))
+        except Exception:  # it would end the worker's stream, and with it the worker
+            logger.exception("the cache's registry could not take in a message from %s", worker)
+
+    def _take(self, worker: str, message: Message) -> None:
+        if isinstance(message, Ask):
+            self._asks.setdefault(message.key, message)
+            self._askers.setdefault(message.key, set()).add(worker)
+            self._pass_on(message)
+        elif isinstance(message, Answer):
+            key = (message.host, message.revision)
+            self._asks.pop(key, None)
+            for asker in self._askers.pop(key, ()):
+                self._say(asker, message)
+        elif isinstance(message, _NEWS):
+            if isinstance(message, Joined):
+                self._keepers[message.host] = worker
+            self._registry.tell(message, time.monotonic())
+            if isinstance(message, Joined):
+                for ask in [ask for ask in self._asks.values() if ask.host == message.host]:
+                    self._pass_on(ask)
+            self._speak_soon()
+
+    def _pass_on(self, ask: Ask) -> None:
+        keeper = self._keepers.get(ask.host)
+        if keeper is not None:  # else the next one gets it when it joins
+            self._say(keeper, replace(ask, manifest=self._manifests.get(ask.manifest.revision, ask.manifest)))
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        self._send(self._registry.second_tries(now_s))
+        self._speak()
+
+    def _speak_soon(self) -> None:
+        if not self._will_speak:
+            self._will_speak = True
+            self._scheduler.loop.call_later(_GATHER_S, self._speak)
+
+    def _speak(self) -> None:
+        self._will_speak = False
+        self._send(self._registry.commands(time.monotonic()))
+
+    def _send(self, commands: list[Command]) -> None:
+        for command in commands:
+            keeper = self._keepers.get(command.host)
+            if keeper is not None:
+                self._say(keeper, command)
+
+    def _say(self, worker: str, message: Message) -> None:
+        if worker in self._scheduler.stream_comms:
+            self._scheduler.worker_send(worker, packed(self.channel, message))
+
+
+__all__ = ["CacheRegistry"]

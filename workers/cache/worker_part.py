@@ -1,0 +1,247 @@
+"""A Dask worker's link to the cache: asks for models, and in one process of each host keeps the host's part of it.
+
+Knows nothing of chunks; the keeper fetches, the registry decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from distributed import Worker, WorkerPlugin
+from distributed.comm import CommClosedError
+from tornado.ioloop import PeriodicCallback
+
+from pressrun.cache.chunk_manifest import ChunkManifest
+from pressrun.cache.messages import Abandoned, Dropped, Fetch, Joined, Recheck
+from pressrun.cache.sources import Limits
+from pressrun.errors import InvalidModel
+from pressrun.location import Location
+from workers.cache.bring import Brought
+from workers.cache.channel import Answer, Ask, Message, packed, stream_op, unpacked
+from workers.cache.chunk_client import ChunkClient
+from workers.cache.chunk_server import ChunkServer
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.host_lock import HostLock
+from workers.cache.keeper import Keeper
+from workers.cache.metrics import cache_metrics
+from workers.cache.origin import OriginFailed
+from workers.cache.zone import zone_of
+
+_BEAT_MS = 4000
+
+logger = logging.getLogger(__name__)
+_LINKS: dict[Path, CacheLink] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """What the workers of a cluster have in common in one cache.
+
+    Parameters
+    ----------
+    channel : str
+        Name of the cache in the cluster.
+    folder : str
+        Cache folder on every host; "~" is each host's own.
+    token : bytes
+        What peers prove to know; never shown.
+    limits : Limits
+        What may happen at once.
+    budget_bytes : int or None
+        Disk that the cache may take on a host.
+    """
+
+    channel: str
+    folder: str
+    token: bytes = field(repr=False)
+    limits: Limits
+    budget_bytes: int | None = None
+
+
+class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no types
+    """One worker process's link; registered through the scheduler, so that workers that come later have it too.
+
+    Parameters
+    ----------
+    settings : CacheSettings
+        What the cluster's workers have in common.
+    """
+
+    idempotent = True
+
+    def __init__(self, settings: CacheSettings) -> None:
+        self.name = stream_op(settings.channel)
+        self._settings = settings
+
+    @property
+    def host(self) -> str:
+        """Name of this host in the cache."""
+        return self._host
+
+    def setup(self, worker: Worker) -> None:
+        """Begin to listen, and stand for keeper of this host; called by Dask on the worker."""
+        self._worker = worker
+        self._root = Path(self._settings.folder).expanduser()
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._keeper: Keeper | None = None
+        self._host = f"{_ip(worker.address)}:{self._root}"
+        self._answers: dict[str, _Waiting] = {}
+        self._lock = threading.Lock()
+        self._store = ChunkStore(self._root, self._settings.budget_bytes, self._tell_dropped)
+        self._server: ChunkServer | None = None
+        worker.stream_handlers[self.name] = self._hear
+        self._beats = PeriodicCallback(self._beat, _BEAT_MS)
+        self._beats.start()
+        cluster = hashlib.sha256(self._settings.token).hexdigest()[:16]
+        self._host_lock = HostLock(self._root / f"keeper-{cluster}.lock")
+        self._host_lock.when_held(self._become_keeper)
+        _LINKS[self._root] = self
+
+    def teardown(self, worker: Worker) -> None:
+        """Stop serving, fail whoever waits, and let another process be the keeper; called by Dask."""
+        _LINKS.pop(self._root, None)
+        self._beats.stop()
+        self._host_lock.release()
+        if self._keeper is not None:
+            self._keeper.close()
+        if self._server is not None:
+            self._server.close()
+        with self._lock:
+            waiting = list(self._answers.values())
+        for wait in waiting:
+            wait.answer(Answer(self._host, "", problem="the worker was closed"))
+
+    def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
+        """Return the folder of a revision once it lies whole on this host.
+
+        Parameters
+        ----------
+        location : Location
+            Where it comes from.
+        manifest : ChunkManifest
+            What it consists of.
+        single_file : bool
+            Whether the location may be a file itself.
+
+        Raises
+        ------
+        InvalidModel
+            If it cannot be had.
+        """
+        folder = self._store.folder_of(manifest)
+        if folder is not None:
+            return Brought(folder)
+        with self._lock:
+            waiting = self._answers.setdefault(manifest.revision, _Waiting())
+        self._send(Ask(self._host, location, manifest, single_file))
+        answer = waiting.answered()
+        with self._lock:
+            self._answers.pop(manifest.revision, None)
+        if answer.problem:
+            raise InvalidModel(answer.problem)
+        folder = self._store.folder_of(manifest)
+        if folder is None:
+            raise InvalidModel(f"The model {location} was brought to {self._host} and removed at once; run it again.")
+        return Brought(folder, answer.origin_bytes)
+
+    def _become_keeper(self) -> None:
+        """Serve this host's chunks; called from the lock's thread once this process has the lock."""
+        security = self._worker.security
+        listen, connect = security.get_listen_args("worker"), security.get_connection_args("worker")
+        host = _ip(self._worker.address)
+        token = self._settings.token
+        self._server = ChunkServer(
+            self._store.find, token, listen.get("ssl_context"), uploads=2 * self._settings.limits.uploads, host=host
+        )
+        cache_metrics().sends(lambda: self._server.sent_bytes if self._server else 0)
+        me = Joined(self._host, zone_of(self._worker), f"{_bracketed(host)}:{self._server.port}")
+        client = ChunkClient(token, connect.get("ssl_context"))
+        self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
+        self._keeper.announce()
+
+    def _hear(self, packed: bytes) -> None:
+        try:
+            self._take(unpacked(packed))
+        except Exception:  # it would end the worker's stream, and with it the worker
+            logger.exception("a message of the cache's registry could not be taken in")
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Answer):
+            with self._lock:
+                waiting = self._answers.get(message.revision)
+            if waiting is not None:
+                waiting.answer(message)
+        elif self._keeper is None:
+            logger.debug("%s came to a worker that is not the keeper", type(message).__name__)
+        elif isinstance(message, Ask):
+            threading.Thread(target=self._bring, args=(self._keeper, message), name="cache-bring", daemon=True).start()
+        elif isinstance(message, Fetch | Recheck | Abandoned):
+            self._keeper.obey(message)
+
+    def _bring(self, keeper: Keeper, ask: Ask) -> None:
+        revision = ask.manifest.revision
+        try:
+            brought = keeper.bring(ask.location, ask.manifest, ask.single_file)
+        except (InvalidModel, OriginFailed) as error:
+            self._send(Answer(self._host, revision, problem=str(error)))
+        except Exception as error:
+            logger.exception("a model could not be brought to this host")
+            self._send(Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error})."))
+        else:
+            self._send(Answer(self._host, revision, brought.origin_bytes))
+
+    def _tell_dropped(self, chunk_ids: tuple[str, ...]) -> None:
+        if self._keeper is not None:
+            self._send(Dropped(self._host, chunk_ids))
+
+    def _beat(self) -> None:
+        if self._keeper is not None:
+            self._keeper.beat()
+
+    def _send(self, message: Message) -> None:
+        self._worker.loop.add_callback(self._post, packed(self._settings.channel, message))
+
+    def _post(self, told: dict[str, Any]) -> None:
+        try:
+            self._worker.batched_stream.send(told)
+        except CommClosedError:  # the worker is closing; the registry learns of it by itself
+            logger.debug("news of the cache could not be sent any more")
+
+
+class _Waiting:
+    """Tasks of this process that wait for one revision."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._answer: Answer | None = None
+
+    def answer(self, answer: Answer) -> None:
+        self._answer = answer
+        self._done.set()
+
+    def answered(self) -> Answer:
+        self._done.wait()
+        assert self._answer is not None
+        return self._answer
+
+
+def link_for(root: Path) -> CacheLink | None:
+    """Return this process's link for a cache folder, or None outside a cluster that shares it."""
+    return _LINKS.get(root)
+
+
+def _ip(address: str) -> str:
+    return urlsplit(address).hostname or "127.0.0.1"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+__all__ = ["CacheLink", "CacheSettings", "link_for"]

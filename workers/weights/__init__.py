@@ -1,0 +1,1 @@
+"""Weights from this host's disk into memory, and models made of them."""
