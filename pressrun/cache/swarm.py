@@ -86,6 +86,7 @@ class Swarm:
 
     def __init__(self) -> None:
         self.hosts: dict[str, HostState] = {}
+        self.waiting: set[str] = set()  # names of hosts that lack something
         self.leases: dict[str, Flight] = {}
         # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give. Values mean nothing.
         self.unread: dict[str, None] = {}
@@ -138,6 +139,7 @@ class Swarm:
         if chunk.chunk_id in host.held:
             return
         host.wants[chunk.chunk_id] = chunk
+        self.waiting.add(host.name)
         self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
         self._set_ready(host, chunk.chunk_id)
         self._set_unread(chunk.chunk_id)
@@ -146,6 +148,8 @@ class Swarm:
         """Note that a host does not look for a chunk any more."""
         host.wants.pop(chunk_id, None)
         host.ready.pop(chunk_id, None)
+        if not host.wants:
+            self.waiting.discard(host.name)
         wanting = self._wanting.get(chunk_id, set())
         wanting.discard(host.name)
         if not wanting:
@@ -192,6 +196,10 @@ class Swarm:
     def flying(self, chunk_id: str) -> Iterator[Flight]:
         """Yield what is under way of a chunk, to any host."""
         yield from self._flying.get(chunk_id, {}).values()
+
+    def copies(self, chunk_id: str) -> int:
+        """Return how many hosts have a chunk or are getting it."""
+        return len(self._holders.get(chunk_id, ())) + len(self._flying.get(chunk_id, ()))
 
     def all_flights(self) -> list[Flight]:
         """Return everything that is under way."""

@@ -27,7 +27,7 @@ from pressrun.cache.sources import Limits
 
 CHUNKS = tuple(WantedChunk(f"c{number}", 100) for number in range(6))
 FAULTS = ("", "corrupt", "timeout", "refused", "busy", "missing", "lost")
-LIMITS = Limits(origin_each=2, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
+LIMITS = Limits(origin_each=2, origin_least=1, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
 
 
 def hash_of(chunk_id: str) -> str:
@@ -124,7 +124,7 @@ def test_a_dead_hosts_lease_passes_to_another() -> None:
 
 
 def test_a_silent_lease_ends_and_one_with_signs_of_life_does_not() -> None:
-    cluster = Simulation({"slow": "", "other": ""}, Limits(origin_each=1, lease_s=10.0))
+    cluster = Simulation({"slow": "", "other": ""}, Limits(origin_each=1, origin_least=1, lease_s=10.0))
     cluster.registry.tell(Wants("slow", CHUNKS[:1]), 0.0)
     cluster.take_commands()
     cluster.registry.tell(Wants("other", CHUNKS[:1]), 1.0)
