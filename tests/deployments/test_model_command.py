@@ -26,7 +26,7 @@ def test_publishing_tells_what_it_hashed_and_where_the_hashes_are(said: Any, tmp
 def test_a_folder_without_a_model_is_refused_and_left_alone(said: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     code, _, err = said("model", "publish", tmp_path)
-    assert (code, "nothing that could be published" in err) == (2, True)
+    assert (code, "model_index.json" in err) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
