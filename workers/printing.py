@@ -115,6 +115,14 @@ def lend_renderer(order: PrintOrder, manner: Manner = "whole") -> AbstractContex
     return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes, manner)
 
 
+def worker_address() -> str:
+    """Return the Dask worker's address, or "" outside one."""
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return ""
+
+
 def worker_name() -> str:
     """Return the Dask worker's name, or "local" outside one."""
     try:

@@ -23,7 +23,7 @@ from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Brought
-from workers.cache.channel import Answer, Ask, Message, packed, stream_op, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, packed, stream_op, unpacked
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
@@ -55,15 +55,12 @@ class CacheSettings:
         What peers prove to know; never shown.
     limits : Limits
         What may happen at once.
-    budget_bytes : int or None
-        Disk that the cache may take on a host.
     """
 
     channel: str
     folder: str
     token: bytes = field(repr=False)
     limits: Limits
-    budget_bytes: int | None = None
 
 
 class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no types
@@ -95,7 +92,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._host = f"{_ip(worker.address)}:{self._root}"
         self._answers: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
-        self._store = ChunkStore(self._root, self._settings.budget_bytes, self._tell_dropped)
+        self._store = ChunkStore(self._root, dropped=self._tell_dropped)
         self._server: ChunkServer | None = None
         worker.stream_handlers[self.name] = self._hear
         self._beats = PeriodicCallback(self._beat, _BEAT_MS)
@@ -187,6 +184,8 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
                 waiting = self._answers.get(message.revision)
             if waiting is not None:
                 waiting.answer(message)
+        elif isinstance(message, Budget):
+            note_budget(self._root, message.budget_bytes)
         elif self._keeper is None:
             logger.debug("%s came to a worker that is not the keeper", type(message).__name__)
         elif isinstance(message, Ask):
