@@ -17,8 +17,8 @@ from typing import Any
 
 from distributed import Client
 
+from workers.cache.revision_folder import COMPLETE_NAME
 from workers.cache.zone import zone_of
-from workers.model_cache import COMPLETE_NAME
 from workers.model_host import loaded_keys
 
 logger = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.eviction import DiskUse
-from workers.cache.folder_notes import note_budget
+from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.host_lock import HostLock
 from workers.cache.keeper import Keeper
 from workers.cache.metrics import HostNow, cache_metrics
@@ -162,7 +162,6 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         client = ChunkClient(token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
-        note_budget(self._root, self._settings.budget_bytes)
         cache_metrics().shows(self._now)
 
     def _now(self) -> HostNow:
@@ -170,7 +169,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         held_bytes = DiskUse(self._root).total_bytes
         waiting_chunks = self._keeper.waiting_chunks if self._keeper else 0
         sent_bytes = self._server.sent_bytes if self._server else 0
-        return HostNow(held_bytes, self._settings.budget_bytes, waiting_chunks, sent_bytes)
+        return HostNow(held_bytes, noted_budget(self._root), waiting_chunks, sent_bytes)
 
     def _hear(self, packed: bytes) -> None:
         try:
