@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
+from deployments.cache_choice import CacheChoice
 from deployments.console import ExitCode, err, out
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
-from pressrun.cache.mounts import read_mounts
-from pressrun.cache.options import AffinityMode, CacheRuntime
 from pressrun.draft import draft_run, drafted
 from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.errors import InvalidJob
@@ -105,15 +104,8 @@ class GenerateOptions:
         Address of a running Dask scheduler to use instead of workers on this machine.
     price : float
         Price of a worker-hour, for cost figures.
-    cache : str
-        How a remote model comes to a host: hosts share what one of them has read (peer), use it in place where --mount
-        says (mount), or read it each for itself (none).
-    mount : list of str
-        A folder in which every host has what lies below a URL, as URL=FOLDER, for --cache mount; may be given several
-        times.
-    affinity : str
-        Whether pictures go to workers that hold their model: these are preferred (soft), waited for a while (hard), or
-        any is taken (off).
+    caching : CacheChoice
+        How models come to the hosts.
     tuning : EngineOptions
         What the diffusers engine trades; tried on a few pictures before the run.
     quality : QualityBudget
@@ -154,11 +146,9 @@ class GenerateOptions:
     engine: str = "diffusers"
     dask: str | None = None
     price: float | None = None
-    cache: CacheRuntime = "peer"
-    mount: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
-    affinity: AffinityMode = "soft"
     deadline: str | None = None
     budget: float | None = None
+    caching: Annotated[CacheChoice, Parameter(name="*")] = field(default_factory=CacheChoice)
     tuning: Annotated[EngineOptions, Parameter(name="*", group="Engine options", negative_bool=())] = field(
         default_factory=EngineOptions
     )
@@ -228,8 +218,8 @@ def parameters_of(prompts: str, options: GenerateOptions) -> GenerateParameters:
     plain["adapters"] = places_by_name(plain.pop("adapter"))
     plain["model"], plain["models"] = split_models(options.model)
     price, dask = plain.pop("price"), plain.pop("dask")
-    mounts, affinity = read_mounts(plain.pop("mount")), plain.pop("affinity")
-    plain["cache"] = {"runtime": options.cache, "mounts": mounts, "affinity": affinity}
+    del plain["caching"]
+    plain["cache"] = options.caching.parameters()
     engine_options = DiffusersEngine(**plain.pop("tuning"), **plain.pop("quality"))
     if plain["embedder"] == "none":
         plain["embedder"] = None
@@ -292,5 +282,8 @@ def _show_summary(summary: RunSummary, as_json: bool) -> None:
 
 def _option(place: tuple[int | str, ...]) -> str:
     """Return the option that a place in the flow's parameters stands for."""
-    name = {"address": "dask", "price_per_worker_hour": "price"}.get(str(place[-1]), str(place[-1]))
+    names = {"address": "dask", "price_per_worker_hour": "price"}
+    if place[0] == "cache":
+        names = {"runtime": "cache", "mounts": "mount", "budget": "cache-budget"}
+    name = names.get(str(place[-1]), str(place[-1]))
     return f"--{name.replace('_', '-')}"

@@ -6,11 +6,22 @@ Knows nothing of how they do; becomes plain `CacheOptions`.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from blocks.forms import may_be_empty
+from pressrun.cache.budget import BUDGET, read_budget
 from pressrun.cache.options import CacheOptions
 from pressrun.location import Location
+
+
+def _readable_budget(text: str) -> str:
+    read_budget(text)
+    return text
+
+
+Budget = Annotated[str, AfterValidator(_readable_budget), Field(json_schema_extra={"pattern": BUDGET})]
 
 
 class CacheRuntime(StrEnum):
@@ -51,7 +62,15 @@ class CacheParameters(BaseModel):
         "for a while, 'off' takes any.",
     )
 
+    budget: Budget | None = Field(
+        None,
+        description="Disk that models may take on a host, as 200GB or 1.5TB: those used longest ago go first, and a "
+        "model that is larger is refused. It holds for later runs too; 'unlimited' lifts it, empty leaves it as it is.",
+        json_schema_extra=may_be_empty,
+    )
+
     def options(self) -> CacheOptions:
         """Return the same as plain values, the URLs without credentials."""
         mounts = {str(Location(url)): folder for url, folder in self.mounts.items()}
-        return CacheOptions(self.runtime.value, mounts, self.affinity.value)
+        budget_bytes = None if self.budget is None else read_budget(self.budget)
+        return CacheOptions(self.runtime.value, mounts, self.affinity.value, budget_bytes)

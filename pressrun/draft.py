@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pressrun import manifest
+from pressrun.cache.budget import check_budget
 from pressrun.cache.mounts import check_mounts
 from pressrun.collection import Identity, check_fits, check_location
 from pressrun.engine_name import check_engine
@@ -25,6 +26,7 @@ from pressrun.library import Library, find_library
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter, revisions_of
 from pressrun.models.adapter_fit import read_adapters
+from pressrun.models.any_folder import AnyFacts
 from pressrun.models.diffusers_folder import ModelFacts
 from pressrun.models.embedder_folder import EmbedderFacts, read_embedder
 from pressrun.plan import Plan, plan_requests
@@ -110,7 +112,7 @@ def draft_run(job: Job) -> Draft:
         When there is no such engine, a budget and no price, a name that means two models, a model without its mount, or
         a collection named for reuse that does not fit.
     InvalidModel
-        When the model or the embedder cannot be used.
+        When the model or the embedder cannot be used, or one of them is larger than the cache's budget.
     InvalidPrompts
         With every bad row.
     InvalidCollection
@@ -124,6 +126,7 @@ def draft_run(job: Job) -> Draft:
     models = read_models(job)
     embedder_facts = read_embedder(job.embedder) if job.embedder is not None else None
     adapters = read_adapters(job.adapters, {name: (model.location, model.facts) for name, model in models.items()})
+    check_budget(job.cache, _read(models, embedder_facts, job.embedder, adapters))
     identity = _identity(embedder_facts, job)
     check_fits(Store(job.collection), identity)
     library = find_library(job.reuse, identity, job.collection)
@@ -135,6 +138,18 @@ def draft_run(job: Job) -> Draft:
 def _weights(job: Job) -> list[Location]:
     embedder = [job.embedder] if job.embedder is not None else []
     return [job.model, *job.models.values(), *job.adapters.values(), *embedder]
+
+
+def _read(
+    models: Mapping[str, JobModel],
+    embedder_facts: EmbedderFacts | None,
+    embedder: Location | None,
+    adapters: Mapping[str, tuple[Adapter, ...]],
+) -> Iterator[tuple[Location, AnyFacts]]:
+    yield from ((model.location, model.facts) for model in models.values())
+    yield from ((adapter.location, adapter) for fitting in adapters.values() for adapter in fitting)
+    if embedder is not None and embedder_facts is not None:
+        yield embedder, embedder_facts
 
 
 def _row_models(models: Mapping[str, JobModel], adapters: Mapping[str, tuple[Adapter, ...]], engine: str) -> RowModels:

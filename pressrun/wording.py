@@ -12,6 +12,8 @@ _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _UNITS_BYTES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _PIECE = r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*"
 DURATION = rf"^\s*(?:{_PIECE})+$"
+_SIZE_PARTS = r"(\d+(?:\.\d+)?)\s*([kKMGT]i?)B"
+SIZE = rf"^\s*{_SIZE_PARTS}\s*$"
 
 
 def read_duration(text: str) -> float:
@@ -26,6 +28,22 @@ def read_duration(text: str) -> float:
     if not re.match(DURATION, text) or not 0 < seconds < math.inf:
         raise ValueError(f"{text!r} is no time above 0; write it as 90m, 2h, 1.5h, 1h30m or 2d.")
     return seconds
+
+
+def read_size(text: str) -> int:
+    """Return the bytes of a size as a person writes it: "200GB", "1.5 TB", "512 MiB".
+
+    Raises
+    ------
+    ValueError
+        When it is none, or not above 0.
+    """
+    found = re.match(SIZE, text)
+    if found is None or not float(found[1]):
+        raise ValueError(f"{text!r} is no size above 0; write it as 200GB, 1.5TB or 512MiB.")
+    step = 1024 if found[2].endswith("i") else 1000
+    size: float = float(found[1]) * step ** ("KMGT".index(found[2][0].upper()) + 1)
+    return round(size)
 
 
 def duration(seconds: float) -> str:

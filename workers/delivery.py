@@ -18,6 +18,7 @@ from pressrun.location import Location
 from pressrun.models.any_folder import AnyFacts
 from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
+from workers.cache.metrics import cache_metrics
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.worker_part import link_for
 from workers.model_cache import ensure_local
@@ -114,7 +115,9 @@ def _had_bytes(location: Location, facts: AnyFacts, cache_folder: str) -> int:
     root = Path(cache_folder).expanduser()
     was_here = RevisionFolder(root, facts.revision).complete() is not None
     ensure_local(location, facts, root)
-    return sum(file.size_bytes for file in facts.files) if was_here else 0
+    had_bytes = sum(file.size_bytes for file in facts.files) if was_here else 0
+    cache_metrics().held(had_bytes)
+    return had_bytes
 
 
 __all__ = ["Delivery", "Need"]

@@ -21,7 +21,9 @@ from pressrun.models.embedder_folder import EmbedderFacts
 from workers.cache.alone import AloneKeeper
 from workers.cache.bring import Brought
 from workers.cache.chunk_store import ChunkStore
-from workers.cache.folder_notes import note_model
+from workers.cache.folder_notes import note_budget, note_model
+from workers.cache.pins import pinned
+from workers.cache.revision_folder import RevisionFolder
 from workers.cache.worker_part import CacheLink, link_for
 
 
@@ -45,7 +47,11 @@ class CachedModel:
 
 
 def ensure_local(
-    location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root: Path, from_peers: bool = True
+    location: Location,
+    facts: ModelFacts | EmbedderFacts | Adapter,
+    root: Path,
+    from_peers: bool = True,
+    budget_bytes: int | None = None,
 ) -> CachedModel:
     """Make sure that a model lies on this host.
 
@@ -61,6 +67,8 @@ def ensure_local(
         The host's cache folder; made if missing, for this user only.
     from_peers : bool
         Whether other hosts are asked, where they share a cache with this one.
+    budget_bytes : int or None
+        What the folder may hold from now on, `UNLIMITED_BYTES` for no limit; None leaves what is noted there.
 
     Returns
     -------
@@ -69,12 +77,19 @@ def ensure_local(
     Raises
     ------
     InvalidModel
-        If a file cannot be had whole, or the model changed at its origin since the facts were read.
+        If a file cannot be had whole, the model changed at its origin since the facts were read, or it is larger than
+        the budget.
     """
     began = time.monotonic()
     if location.is_local:
         return CachedModel(Path(LocalFileSystem._strip_protocol(location.url)), 0, time.monotonic() - began)
-    brought = _bring(location, facts, root, link_for(root) if from_peers else None)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with pinned(RevisionFolder(root, facts.revision).pin):  # it counts as a use, also of what is here
+        if budget_bytes is not None:
+            note_budget(root, budget_bytes)
+        brought = _bring(location, facts, root, link_for(root) if from_peers else None)
+        if budget_bytes is not None:
+            ChunkStore(root).shrink_to(budget_bytes)
     note_model(root, facts.revision, facts.name, location)
     return CachedModel(brought.path, brought.origin_bytes, time.monotonic() - began)
 

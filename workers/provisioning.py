@@ -81,7 +81,7 @@ def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[Need]:
 
 def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
     """Have hosts fill from one another, and enter what came from where."""
-    delivery = Delivery(client, SharedCache(order.cache_folder))
+    delivery = Delivery(client, SharedCache(order.cache_folder, order.cache.budget_bytes))
     run.ledger.read_traffic = delivery.traffic
     delivery.bring(needs)
     run.ledger.take_traffic()

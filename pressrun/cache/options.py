@@ -5,12 +5,14 @@ Knows nothing of hosts or workers, nor of how a model is brought.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 CacheRuntime = Literal["peer", "mount", "none"]
 AffinityMode = Literal["soft", "hard", "off"]
+UNLIMITED_BYTES = sys.maxsize  # as a budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,12 @@ class CacheOptions:
     affinity : AffinityMode
         Whether batches go to workers that hold their model: "soft" prefers them, "hard" waits for them for a while,
         "off" leaves it to Dask.
+    budget_bytes : int or None
+        Disk that models may take on a host from now on, for later runs too; `UNLIMITED_BYTES` sets no limit, and None
+        leaves what the host's cache folder has.
     """
 
     runtime: CacheRuntime = "peer"
     mounts: Mapping[str, str] = field(default_factory=dict)
     affinity: AffinityMode = "soft"
+    budget_bytes: int | None = None

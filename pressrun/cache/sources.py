@@ -2,7 +2,8 @@
 
 Rules, in their order. The origin is read where nobody holds a chunk and nobody else reads it; each host keeps such
 reads going, as the origin's link is the one that all wait for. Else the rarest chunk first, those under way counted,
-from the least busy holder. Over a zone's border a chunk travels once: while one host of a zone fetches it, the others wait for that copy.
+from the least busy holder. Over a zone's border a chunk travels once: while one host of a zone fetches it, the others
+wait for that copy.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def choose(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> Choic
         return None
     may_read = may_read_origin(swarm, host, limits, now_s)
     if may_read:
-        unread = next((chunk_id for chunk_id in swarm.unread if chunk_id in host.wants), None)
+        unread = next((chunk_id for chunk_id in swarm.unread if _may_be_first(swarm, host, chunk_id, now_s)), None)
         if unread is not None:
             return Choice(unread, ORIGIN)
     looked_at = dict.fromkeys(chain(islice(host.ready, _LOOKED_AT), islice(reversed(host.ready), _LOOKED_AT)))
@@ -122,6 +123,13 @@ def is_usable(host: HostState, source: str, now_s: float) -> bool:
     """Return whether a source is another than the host itself and not banned by it."""
     ban = host.bans.get(source)
     return source != host.name and (ban is None or ban.until_s <= now_s)
+
+
+def _may_be_first(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:
+    """Return whether a host lacks a chunk, and is not suspected while others, who are not, lack it too."""
+    if chunk_id not in host.wants or host.suspect_until_s <= now_s:
+        return chunk_id in host.wants
+    return all(swarm.hosts[name].suspect_until_s > now_s for name in swarm.wanting(chunk_id))
 
 
 def _is_deserted(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:

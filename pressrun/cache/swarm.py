@@ -64,6 +64,8 @@ class HostState:
         Chunks under way from it.
     bans : dict
         Sources that failed it.
+    suspect_until_s : float
+        Until when it reads nothing from the origin for others, as spoilt bytes came from it.
     """
 
     name: str
@@ -75,6 +77,7 @@ class HostState:
     flights: dict[tuple[str, str], Flight] = field(default_factory=dict)
     uploads: int = 0
     bans: dict[str, Ban] = field(default_factory=dict)
+    suspect_until_s: float = 0.0
 
     def origin_reads(self) -> int:
         """Return how many chunks are under way to it from the origin."""

@@ -10,6 +10,7 @@ from importlib import metadata
 import pytest
 
 from deployments import cache_command, cli
+from deployments.cache_choice import CacheChoice
 from deployments.export_command import ExportChoice, export
 from deployments.generate_command import GenerateOptions, generate
 from deployments.model_command import publish
@@ -34,8 +35,13 @@ def descriptions(documented: object) -> dict[str, str]:
     return {name: text for name, text in found if name not in _GROUPS}
 
 
-_GROUPS = ("options", "tuning", "quality")  # shown as the options that they hold
-_GENERATE = descriptions(GenerateOptions) | descriptions(EngineOptions) | descriptions(QualityBudget)
+_GROUPS = ("options", "caching", "tuning", "quality")  # shown as the options that they hold
+_GENERATE = (
+    descriptions(GenerateOptions)
+    | descriptions(CacheChoice)
+    | descriptions(EngineOptions)
+    | descriptions(QualityBudget)
+)
 
 
 OPTIONS = {

@@ -14,7 +14,7 @@ from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
 from blocks.storage import CollectionStore, ModelStore
 from flows.generate_images import generate_images
 from flows.parameters import GenerateParameters, PictureDefaults
-from pressrun.cache.options import CacheOptions
+from pressrun.cache.options import UNLIMITED_BYTES, CacheOptions
 from pressrun.carried import CARRIED_EMBEDDER
 from pressrun.job import Reuse
 from pressrun.location import Location
@@ -120,10 +120,17 @@ def test_reuse_and_tenant_reach_the_job() -> None:
 
 
 def test_the_cache_reaches_the_job_and_its_mounts_without_credentials() -> None:
-    chosen = {"runtime": "mount", "mounts": {"s3://key:secret@studio/models": "/mnt/models"}, "affinity": "off"}
+    mounts = {"s3://key:secret@studio/models": "/mnt/models"}
+    chosen = {"runtime": "mount", "mounts": mounts, "affinity": "off", "budget": "1.5TB"}
     job = GenerateParameters(**LEAST, cache=chosen).job()
-    assert job.cache == CacheOptions("mount", {"s3://studio/models": "/mnt/models"}, "off")
+    assert job.cache == CacheOptions("mount", {"s3://studio/models": "/mnt/models"}, "off", 15 * 10**11)
     assert GenerateParameters(**LEAST).job().cache == CacheOptions("peer", {}, "soft")
+
+
+def test_a_cache_budget_is_a_size_or_unlimited() -> None:
+    assert GenerateParameters(**LEAST, cache={"budget": "unlimited"}).job().cache.budget_bytes == UNLIMITED_BYTES
+    with pytest.raises(ValidationError, match="write it as 200GB"):
+        GenerateParameters(**LEAST, cache={"budget": "much"})
 
 
 def test_a_deadline_that_cannot_be_read_is_answered_with_examples() -> None:

@@ -15,6 +15,7 @@ from pressrun.wording import (
     duration_that_suffices,
     quantity,
     read_duration,
+    read_size,
     size,
 )
 
@@ -83,3 +84,17 @@ def test_sizes_keep_three_digits_that_matter(size_bytes: float, text: str) -> No
 
 def test_one_thing_is_not_many() -> None:
     assert (count(1, "worker"), count(3200, "image"), count(0, "image")) == ("1 worker", "3,200 images", "0 images")
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("200GB", 200 * 10**9), ("1.5 TB", 15 * 10**11), ("37kB", 37_000), ("512 MiB", 512 * 2**20), (" 2GiB ", 2**31)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size_bytes: int) -> None:
+    assert read_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["200", "GB", "-1GB", "0GB", "1.GB", "1e3GB", "2 GB 3 MB"])
+def test_a_text_that_is_no_size_is_answered_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write it as 200GB, 1\.5TB or 512MiB"):
+        read_size(text)

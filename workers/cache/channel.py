@@ -61,7 +61,14 @@ class Answer:
     problem: str = ""
 
 
-Message = Ask | Answer | Event | Command
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """To every keeper: what models may take on its host from now on."""
+
+    budget_bytes: int
+
+
+Message = Ask | Answer | Budget | Event | Command
 
 
 def stream_op(channel: str) -> str:
@@ -80,4 +87,4 @@ def unpacked(data: bytes) -> Message:
     return message
 
 
-__all__ = ["Answer", "Ask", "Message", "packed", "stream_op", "unpacked"]
+__all__ = ["Answer", "Ask", "Budget", "Message", "packed", "stream_op", "unpacked"]

@@ -47,7 +47,7 @@ class ChunkStore:
     root : Path
         The folder; made if missing, for this user only.
     budget_bytes : int or None
-        What all revisions together may hold; None bounds them by the disk alone.
+        What all revisions together may hold; None takes what is noted in the folder, if it is.
     dropped : callable
         Told the ids of chunks that this host has just lost: evicted, dropped or spoilt, by whatever process. It is
         called while locks are held, so it only notes them.
@@ -61,7 +61,6 @@ class ChunkStore:
     ) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root = root
-        self.budget_bytes = budget_bytes
         self._dropped = dropped
         self._held = HeldChunks()
         self._published = PublishedRevisions(root, self._held, dropped)
@@ -205,7 +204,7 @@ class ChunkStore:
 
     def status(self) -> StoreState:
         """Return what is there."""
-        return look(self.root, self.budget_bytes)
+        return look(self.root, self._budget.budget_bytes)
 
     def _folder(self, revision: str) -> RevisionFolder:
         return RevisionFolder(self.root, revision)

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from pressrun.errors import CacheFull, CacheInUse, InvalidModel
 from pressrun.wording import quantity
+from workers.cache.folder_notes import noted_budget
 from workers.cache.pins import unpinned
 from workers.cache.revision_folder import (
     COMPLETE_NAME,
@@ -98,15 +99,20 @@ class StoreBudget:
     root : Path
         The cache folder.
     budget_bytes : int or None
-        What all revisions together may hold; None bounds them by the disk alone.
+        What all revisions together may hold; None takes what is noted in the folder, which may be no limit.
     leaves : callable
         Called with a revision before its files go.
     """
 
     def __init__(self, root: Path, budget_bytes: int | None, leaves: Callable[[str], None]) -> None:
         self.root = root
-        self.budget_bytes = budget_bytes
+        self._own_bytes = budget_bytes
         self._leaves = leaves
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """What all revisions together may hold by now; None bounds them by the disk alone."""
+        return noted_budget(self.root) if self._own_bytes is None else self._own_bytes
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -122,10 +128,11 @@ class StoreBudget:
         InvalidModel
             If the model is larger than the budget.
         """
-        if self.budget_bytes is not None and size_bytes > self.budget_bytes:
+        budget_bytes = self.budget_bytes
+        if budget_bytes is not None and size_bytes > budget_bytes:
             raise InvalidModel(
                 f"The model of revision {revision} has {_size(size_bytes)}, but the cache {self.root} may hold "
-                f"{_size(self.budget_bytes)}; raise the cache's budget or use a smaller model."
+                f"{_size(budget_bytes)}; raise the cache's budget or use a smaller model."
             )
 
     def make_room(self, need: Need) -> None:
@@ -138,17 +145,17 @@ class StoreBudget:
         """
         if not need.size_bytes:
             return
-        use = DiskUse(self.root)
-        if self._excess(use, need) > 0:
-            spare_bytes = int((1 - LOW_WATERMARK) * self.budget_bytes) if self.budget_bytes is not None else 0
-            self._evict(use, need, lambda: self._excess(use, need) + spare_bytes)
-        if self._excess(use, need) > 0:
+        use, budget_bytes = DiskUse(self.root), self.budget_bytes
+        if self._excess(use, need, budget_bytes) > 0:
+            spare_bytes = int((1 - LOW_WATERMARK) * budget_bytes) if budget_bytes is not None else 0
+            self._evict(use, need, lambda: self._excess(use, need, budget_bytes) + spare_bytes)
+        if self._excess(use, need, budget_bytes) > 0:
             raise self.full(need, use)
 
     def full(self, need: Need, use: DiskUse | None = None) -> CacheFull:
         """Return the error for a need that cannot be met, with what there is."""
-        held_bytes = (use or DiskUse(self.root)).total_bytes
-        bound = "" if self.budget_bytes is None else f" of at most {_size(self.budget_bytes)}"
+        held_bytes, budget_bytes = (use or DiskUse(self.root)).total_bytes, self.budget_bytes
+        bound = "" if budget_bytes is None else f" of at most {_size(budget_bytes)}"
         return CacheFull(
             f"The model of revision {need.revision} needs {_size(need.size_bytes)} more in the cache {self.root}, "
             f"which holds {_size(held_bytes)}{bound} in use, on a disk with {_size(_free_bytes(self.root))} free; "
@@ -175,11 +182,11 @@ class StoreBudget:
                 "drop it when the jobs that use it have ended."
             )
 
-    def _excess(self, use: DiskUse, need: Need) -> int:
+    def _excess(self, use: DiskUse, need: Need, budget_bytes: int | None) -> int:
         over_disk = need.size_bytes - _free_bytes(self.root)
-        if self.budget_bytes is None:
+        if budget_bytes is None:
             return over_disk
-        return max(over_disk, use.total_bytes + need.size_bytes - self.budget_bytes)
+        return max(over_disk, use.total_bytes + need.size_bytes - budget_bytes)
 
     def _evict(self, use: DiskUse, need: Need, excess: Callable[[], int]) -> None:
         others = (folder for folder in revision_folders(self.root) if folder.revision != need.revision)

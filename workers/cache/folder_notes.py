@@ -1,6 +1,6 @@
-"""Notes in a cache folder for people: what its revisions are called, where they came from, what it may hold.
+"""Notes in a cache folder: what its revisions are called and where they came from, for people; what it may hold.
 
-Knows nothing of chunks. Nothing rests on a note: one that is missing or cannot be read is none.
+Knows nothing of chunks. A note that is missing or cannot be read is none: no name, no limit.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from pressrun.cache.options import UNLIMITED_BYTES
 from pressrun.location import Location
 
 _BUDGET_NAME = "budget.json"
@@ -53,8 +54,10 @@ def forget_model(root: Path, revision: str) -> None:
 
 
 def note_budget(root: Path, budget_bytes: int | None) -> None:
-    """Note what the folder may hold, as whoever fills it was told; None for no limit."""
-    _write(root / _BUDGET_NAME, {"budget_bytes": budget_bytes})
+    """Note what the folder may hold, for all who fill it; None or `UNLIMITED_BYTES` for no limit."""
+    limit_bytes = None if budget_bytes == UNLIMITED_BYTES else budget_bytes
+    if noted_budget(root) != limit_bytes:
+        _write(root / _BUDGET_NAME, {"budget_bytes": limit_bytes})
 
 
 def noted_budget(root: Path) -> int | None:

@@ -24,37 +24,46 @@ _DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class SharedCache:
-    """The cache that the workers of a cluster share; a cache of the same folder and tenant is the same one.
+    """The cache that the workers of a cluster share; a cache of another folder is another one, with its own token.
 
     Parameters
     ----------
     folder : str
         Cache folder on every host; "~" is each host's own.
-    tenant : str
-        Who may use it; other tenants have other folders and tokens.
     budget_bytes : int or None
-        Disk that it may take on a host; None sets no limit.
+        Disk that it may take on every host from the next `join` on; None leaves what is set there.
     limits : Limits
         What may happen at once.
     """
 
     folder: str
-    tenant: str = ""
     budget_bytes: int | None = None
     limits: Limits = _DEFAULT_LIMITS
 
     @property
     def channel(self) -> str:
         """Name of the cache in its cluster."""
-        return hashlib.blake2b(f"{self.tenant}\0{self.folder}".encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(self.folder.encode(), digest_size=8).hexdigest()
 
     def join(self, client: Client) -> None:
         """Have the scheduler keep the registry, and every worker that is there or comes a link; once is enough."""
         client.register_plugin(CacheRegistry(self.channel, self.limits))  # first, as links talk to it at once
         token = secrets.token_bytes(_TOKEN_BYTES)  # where the cache stands already, its links have theirs and keep it
-        client.register_plugin(
-            CacheLink(CacheSettings(self.channel, self.folder, token, self.limits, self.budget_bytes))
-        )
+        client.register_plugin(CacheLink(CacheSettings(self.channel, self.folder, token, self.limits)))
+        if self.budget_bytes is not None:
+            self.set_budget(client, self.budget_bytes)
+
+    def set_budget(self, client: Client, budget_bytes: int) -> None:
+        """Have every host, and those that come later, make room within this from now on; what was set last counts.
+
+        Parameters
+        ----------
+        client : distributed.Client
+            The cluster.
+        budget_bytes : int
+            Disk on a host; `UNLIMITED_BYTES` sets no limit. What is there beyond it goes when room is needed.
+        """
+        client.run_on_scheduler(_set_budget, channel=self.channel, budget_bytes=budget_bytes)
 
     def offer(self, client: Client, manifest: ChunkManifest) -> None:
         """Have every host use this manifest of a revision, whose hashes are known before anything is read."""
@@ -68,6 +77,10 @@ class SharedCache:
 
 def _offer(channel: str, manifest: ChunkManifest, dask_scheduler: Scheduler) -> None:
     dask_scheduler.plugins[stream_op(channel)].offer(manifest)
+
+
+def _set_budget(channel: str, budget_bytes: int, dask_scheduler: Scheduler) -> None:
+    dask_scheduler.plugins[stream_op(channel)].set_budget(budget_bytes)
 
 
 def _traffic(channel: str, dask_scheduler: Scheduler) -> TrafficReport:

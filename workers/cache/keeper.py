@@ -77,6 +77,12 @@ class Keeper:
         self._one_at_a_time: dict[str, threading.Lock] = {}
         self._reading: Counter[str] = Counter()
 
+    @property
+    def waiting_chunks(self) -> int:
+        """Chunks that are to come to this host."""
+        with self._lock:
+            return sum(len(bring.lacking) for bring in self._brings.values())
+
     def announce(self) -> None:
         """Tell the registry that this host is there, what it holds, and what it still waits for."""
         self._send(self._me)
@@ -123,10 +129,7 @@ class Keeper:
                     self._forget(bring)
                 if bring.problem:
                     raise InvalidModel(f"The model {location} cannot be brought to {self._me.host}: {bring.problem}.")
-                path = filling.publish()
-        state = self._store.status()
-        cache_metrics().holds(state.size_bytes, state.budget_bytes)
-        return Brought(path, bring.origin_bytes)
+                return Brought(filling.publish(), bring.origin_bytes)
 
     def obey(self, command: Command) -> None:
         """Do what the registry says; returns at once."""

@@ -63,11 +63,20 @@ class PeerRuntime:
 
 
 class OriginRuntime:
-    """Every host reads the origin for itself, once for all of its workers."""
+    """Every host reads the origin for itself, once for all of its workers.
+
+    Parameters
+    ----------
+    budget_bytes : int or None
+        What the host's cache folder may hold from now on; None leaves what is noted there.
+    """
+
+    def __init__(self, budget_bytes: int | None = None) -> None:
+        self._budget_bytes = budget_bytes
 
     def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
         """Fill the host's cache folder from the origin, as `Runtime`."""
-        return ensure_local(location, facts, root, from_peers=False)
+        return ensure_local(location, facts, root, from_peers=False, budget_bytes=self._budget_bytes)
 
 
 class MountRuntime:
@@ -103,7 +112,7 @@ def runtime_of(options: CacheOptions) -> Runtime:
     """Return the way that a run has chosen."""
     if options.runtime == "mount":
         return MountRuntime(options.mounts)
-    return PeerRuntime() if options.runtime == "peer" else OriginRuntime()
+    return PeerRuntime() if options.runtime == "peer" else OriginRuntime(options.budget_bytes)
 
 
 def bring(order: PrintOrder, location: Location, facts: Facts) -> CachedModel:

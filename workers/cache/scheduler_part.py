@@ -18,7 +18,7 @@ from pressrun.cache.messages import Alive, Command, Dropped, Failed, Got, Holds,
 from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
 from pressrun.cache.traffic_report import TrafficReport
-from workers.cache.channel import Answer, Ask, Message, packed, stream_op, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, packed, stream_op, unpacked
 
 _TICK_MS = 1000
 _GATHER_S = 0.003  # news of that long is answered together
@@ -53,6 +53,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         self._manifests: dict[str, ChunkManifest] = {}
         self._asks: dict[tuple[str, str], Ask] = {}
         self._askers: dict[tuple[str, str], set[str]] = {}
+        self._budget: Budget | None = None
         self._will_speak = False
         scheduler.stream_handlers[self.name] = self._hear
         self._ticks = PeriodicCallback(self._tick, _TICK_MS)
@@ -74,6 +75,12 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
     def offer(self, manifest: ChunkManifest) -> None:
         """Have keepers use this manifest of its revision."""
         self._manifests[manifest.revision] = manifest
+
+    def set_budget(self, budget_bytes: int) -> None:
+        """Have every host keep to this budget, and those that come later too; the one that was set last counts."""
+        self._budget = Budget(budget_bytes)
+        for keeper in self._keepers.values():
+            self._say(keeper, self._budget)
 
     def traffic(self) -> TrafficReport:
         """Return what came from where since the cache was joined."""
@@ -98,6 +105,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         elif isinstance(message, _NEWS):
             if isinstance(message, Joined):
                 self._keepers[message.host] = worker
+                if self._budget is not None:  # before anything is asked for
+                    self._say(worker, self._budget)
             self._registry.tell(message, time.monotonic())
             if isinstance(message, Joined):
                 for ask in [ask for ask in self._asks.values() if ask.host == message.host]:

@@ -23,13 +23,15 @@ from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Brought
-from workers.cache.channel import Answer, Ask, Message, packed, stream_op, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, packed, stream_op, unpacked
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.eviction import DiskUse
+from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.host_lock import HostLock
 from workers.cache.keeper import Keeper
-from workers.cache.metrics import cache_metrics
+from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.zone import zone_of
 
@@ -53,15 +55,12 @@ class CacheSettings:
         What peers prove to know; never shown.
     limits : Limits
         What may happen at once.
-    budget_bytes : int or None
-        Disk that the cache may take on a host.
     """
 
     channel: str
     folder: str
     token: bytes = field(repr=False)
     limits: Limits
-    budget_bytes: int | None = None
 
 
 class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no types
@@ -93,7 +92,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._host = f"{_ip(worker.address)}:{self._root}"
         self._answers: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
-        self._store = ChunkStore(self._root, self._settings.budget_bytes, self._tell_dropped)
+        self._store = ChunkStore(self._root, dropped=self._tell_dropped)
         self._server: ChunkServer | None = None
         worker.stream_handlers[self.name] = self._hear
         self._beats = PeriodicCallback(self._beat, _BEAT_MS)
@@ -159,11 +158,18 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._server = ChunkServer(
             self._store.find, token, listen.get("ssl_context"), uploads=2 * self._settings.limits.uploads, host=host
         )
-        cache_metrics().sends(lambda: self._server.sent_bytes if self._server else 0)
         me = Joined(self._host, zone_of(self._worker), f"{_bracketed(host)}:{self._server.port}")
         client = ChunkClient(token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
+        cache_metrics().shows(self._now)
+
+    def _now(self) -> HostNow:
+        """Return how things stand here, for Prometheus."""
+        held_bytes = DiskUse(self._root).total_bytes
+        waiting_chunks = self._keeper.waiting_chunks if self._keeper else 0
+        sent_bytes = self._server.sent_bytes if self._server else 0
+        return HostNow(held_bytes, noted_budget(self._root), waiting_chunks, sent_bytes)
 
     def _hear(self, packed: bytes) -> None:
         try:
@@ -177,6 +183,8 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
                 waiting = self._answers.get(message.revision)
             if waiting is not None:
                 waiting.answer(message)
+        elif isinstance(message, Budget):
+            note_budget(self._root, message.budget_bytes)
         elif self._keeper is None:
             logger.debug("%s came to a worker that is not the keeper", type(message).__name__)
         elif isinstance(message, Ask):

@@ -172,6 +172,18 @@ def test_a_peer_that_serves_nobody_does_not_bring_the_storm_back() -> None:
     assert all("c0" in cluster.held[f"h{number}"] for number in range(6))
 
 
+def test_who_sent_spoilt_bytes_reads_nothing_from_the_origin_for_others() -> None:
+    cluster = Simulation({"bad": "", "good": ""})
+    cluster.registry.tell(Holds("bad", hashes("c0")), 0.0)
+    cluster.registry.tell(Failed("good", "c0", "bad", "corrupt"), 0.0)
+    cluster.want_all()
+    cluster.take_commands()
+    readers = [fetch.host for fetch in cluster.under_way if fetch.source == ORIGIN]
+    assert set(readers) == {"good"}
+    cluster.run()
+    assert cluster.held["bad"] | {"c0"} == cluster.held["good"] == {chunk.chunk_id for chunk in CHUNKS}
+
+
 def test_what_the_origin_cannot_give_is_given_up_for_everybody_with_the_reason() -> None:
     cluster = Simulation({"one": "", "two": ""})
     for name in ("one", "two"):

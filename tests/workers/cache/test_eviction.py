@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pressrun.cache.options import UNLIMITED_BYTES
 from pressrun.errors import CacheFull, CacheInUse, InvalidModel
 from pressrun.wording import quantity
 from tests.workers.cache.stored_models import CHUNK_BYTES, contents, fetch, forked, manifest_of, model, store_model
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.folder_notes import note_budget
 
 SIZE = manifest_of(model(0), "any").size_bytes
 
@@ -55,6 +57,20 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     assert revisions(store) == ["a", "d"]
     assert store.status().size_bytes == 2 * SIZE
     assert contents(tmp_path / "a") == model(0)
+
+
+def test_a_budget_that_is_noted_in_the_folder_holds_for_every_store_there_from_then_on(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path), "a", "b")
+    note_budget(tmp_path, 2 * SIZE)
+    store_model(store, model(2), "c")
+    assert revisions(store) == ["c"]
+    note_budget(tmp_path, SIZE - 1)
+    with pytest.raises(InvalidModel, match=f"{gb(SIZE)}, but .* {gb(SIZE - 1)}"):
+        store.begin(manifest_of(model(3), "d"))
+    note_budget(tmp_path, UNLIMITED_BYTES)
+    store_model(store, model(3), "d")
+    assert revisions(store) == ["c", "d"]
+    assert store.status().budget_bytes is None
 
 
 def test_looking_is_no_use(tmp_path: Path) -> None:
