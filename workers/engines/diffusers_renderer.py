@@ -162,7 +162,7 @@ class DiffusersRenderer:
         # What is offloaded is brought to the device piece by piece, and other devices than GPUs by the pipeline itself.
         straight = self._device.type == "cuda" and options.tuning.offload == "none"
         device = self._device if straight else torch.device("cpu")
-        return LoadOptions(_DTYPES[self._dtype_name], options.variant, device, self._hooks.await_file)
+        return LoadOptions(_DTYPES[self._dtype_name], options.variant, device, self._hooks.await_file, options.pool)
 
     def _tell_denoised(self) -> None:
         if self._is_last_call:

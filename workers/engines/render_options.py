@@ -12,6 +12,7 @@ from typing import Literal
 
 from pressrun.engine_options import EngineOptions
 from workers.weights.component_files import Await, already_here
+from workers.weights.host_pool import HostPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class RenderOptions:
         LoRA adapters by name, each a safetensors file.
     tuning : EngineOptions
         What else is traded.
+    pool : HostPool or None
+        Where the host's processes share weights; without it the page cache does.
     """
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -37,6 +40,7 @@ class RenderOptions:
     variant: str | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     tuning: EngineOptions = field(default_factory=EngineOptions)
+    pool: HostPool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ import transformers
 
 from pressrun.errors import InvalidModel
 from workers.weights.component_files import Await, already_here, read_json, weight_files
+from workers.weights.host_pool import HostPool
 from workers.weights.state_dict import StateDict
 from workers.weights.weight_file import load_weights
 
@@ -47,12 +48,15 @@ class LoadOptions:
         Where the weights go.
     await_file : Await
         Asked before a file is opened, so that loading begins while others are still arriving.
+    pool : HostPool or None
+        Where the host's processes share what one of them has read.
     """
 
     dtype: torch.dtype
     variant: str | None = None
     device: torch.device = _CPU
     await_file: Await = already_here
+    pool: HostPool | None = None
 
 
 def load_components(folder: Path, options: LoadOptions) -> dict[str, torch.nn.Module]:
@@ -120,7 +124,7 @@ def _read(folder: Path, kind: type[torch.nn.Module], options: LoadOptions) -> St
         files = weight_files(folder, _library(kind), options.variant, options.await_file)
         state: StateDict = {}
         for file in files:
-            state |= load_weights(file, options.device)
+            state |= load_weights(file, options.device, options.pool)
         return state or None
     except _STRANGE:
         return None
