@@ -16,6 +16,7 @@ from bench.host_trial import HostLoad, host_trial, load_by_pressrun, load_by_riv
 from bench.network_hosts import LinkSpeed
 
 _MB = 1_000_000
+_ZONES = ("a", "b")
 _RIVALS = {"obstore, each host for itself": "pull_obstore", "s3fs, each host for itself": "pull_s3fs"}
 
 
@@ -40,6 +41,7 @@ def show_capped(findings: Findings, load: HostLoad, scratch: Path, rivals: bool 
     """
     rows: list[Row] = []
     with host_trial(load, _fresh(scratch)) as trial:
+        trial.share()
         rows.append({"system": "Pressrun"} | load_by_pressrun(trial))
         findings.say(str(rows[-1]))
         for name, module in _RIVALS.items() if rivals else ():
@@ -53,6 +55,7 @@ def show_growth(findings: Findings, counts: tuple[int, ...], load: HostLoad, scr
     rows: list[Row] = []
     for count in counts:
         with host_trial(replace(load, hosts=count), _fresh(scratch)) as trial:
+            trial.share()
             rows.append({"hosts": count} | load_by_pressrun(trial))
         findings.say(str(rows[-1]))
     fastest = min(float(str(row["T s"])) for row in rows)
@@ -61,14 +64,23 @@ def show_growth(findings: Findings, counts: tuple[int, ...], load: HostLoad, scr
 
 
 def show_zones(findings: Findings, load: HostLoad, scratch: Path) -> None:
-    """Load a model on hosts in two zones, and count what crosses between them."""
-    with host_trial(replace(load, zones=("a", "b")), _fresh(scratch)) as trial:
-        findings.show(f"{load.described()}: two zones, by turns", [load_by_pressrun(trial)])
+    """Load a model on hosts in two zones, at once and one zone after the other, and count what crosses between them."""
+    rows: list[Row] = []
+    with host_trial(replace(load, zones=_ZONES), _fresh(scratch)) as trial:
+        trial.share()
+        rows.append({"loading": "both zones"} | load_by_pressrun(trial))
+    with host_trial(replace(load, zones=_ZONES), _fresh(scratch)) as trial:
+        trial.share()
+        for zone in _ZONES:
+            names = [name for name in trial.cluster.names() if trial.cluster.host_of(name).zone == zone]
+            rows.append({"loading": f"zone {zone} alone"} | load_by_pressrun(trial, names))
+    findings.show(f"{load.described()}, half of them in each of two zones", rows)
 
 
 def show_joiner(findings: Findings, load: HostLoad, scratch: Path) -> None:
     """Have one host join when all others have the model."""
     with host_trial(load, _fresh(scratch)) as trial:
+        trial.share()
         load_by_pressrun(trial)
         host = trial.cluster.net.add_host(load.link)
         name = trial.cluster.start(host)

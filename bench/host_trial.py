@@ -146,17 +146,18 @@ class HostTrial:
         return {folder / file.path: _hash(self.model / file.path) for file in self.facts.files}
 
 
-def load_by_pressrun(trial: HostTrial) -> dict[str, Figure]:
-    """Load the model on all hosts at once by the shared cache."""
-    trial.share()
+def load_by_pressrun(trial: HostTrial, names: Sequence[str] | None = None) -> dict[str, Figure]:
+    """Load the model on some hosts at once, on all by default, by the shared cache, which they have joined."""
+    names = trial.cluster.names() if names is None else names
     before, crossed_before = trial.origin.served(), trial.cluster.net.crossed_bytes()
     started_s = time.monotonic()
-    futures = trial.submit(trial.cluster.names())
+    futures = trial.submit(names)
     wait(list(futures.values()), timeout=_PATIENCE_S)
     seconds = time.monotonic() - started_s
     for future in futures.values():
         future.result()
-    found = trial.figures(seconds, trial.origin.served() - before, trial.cluster.net.hosts)
+    hosts = [trial.cluster.host_of(name) for name in names]
+    found = trial.figures(seconds, trial.origin.served() - before, hosts)
     crossed = {
         f"S into zone {zone}": (count - crossed_before[zone]) / trial.size_bytes
         for zone, count in trial.cluster.net.crossed_bytes().items()
