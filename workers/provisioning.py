@@ -121,7 +121,7 @@ def _order(run: Run) -> PrintOrder:
         embedding_size=run.embedder_facts.dimension if run.embedder_facts else 0,
         engine=job.engine,
         dtype=job.dtype,
-        cache_folder=f"{job.cache_folder}/models",
+        cache_folder=job.models_folder,
         options=job.options,
         picture_format=job.picture_format,
         adapters=_used_adapters(run),
