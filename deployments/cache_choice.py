@@ -30,12 +30,16 @@ class CacheChoice:
     cache_budget : str
         Disk that models may take on a host, as 200GB or 1.5TB: those used longest ago go first, and a model that is
         larger is refused. It holds for later runs too; "unlimited" lifts it.
+    cache_exclusive : bool
+        Give the tenant (--tenant) a cache of its own: another folder on every host, with a token of its own between
+        them; otherwise all tenants share one.
     """
 
     cache: CacheRuntime = "peer"
     mount: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
     affinity: AffinityMode = "soft"
     cache_budget: str | None = None
+    cache_exclusive: Annotated[bool, Parameter(negative="")] = False
 
     def parameters(self) -> dict[str, object]:
         """Return them as the flow's form has them.
@@ -50,6 +54,7 @@ class CacheChoice:
             "mounts": read_mounts(self.mount),
             "affinity": self.affinity,
             "budget": self.cache_budget,
+            "exclusive": self.cache_exclusive,
         }
 
 

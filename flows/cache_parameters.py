@@ -69,8 +69,14 @@ class CacheParameters(BaseModel):
         json_schema_extra=may_be_empty,
     )
 
+    exclusive: bool = Field(
+        False,
+        description="Whether the tenant has a cache of its own: another folder on every host, with a token of its own "
+        "between them; otherwise all tenants share one.",
+    )
+
     def options(self) -> CacheOptions:
         """Return the same as plain values, the URLs without credentials."""
         mounts = {str(Location(url)): folder for url, folder in self.mounts.items()}
         budget_bytes = None if self.budget is None else read_budget(self.budget)
-        return CacheOptions(self.runtime.value, mounts, self.affinity.value, budget_bytes)
+        return CacheOptions(self.runtime.value, mounts, self.affinity.value, budget_bytes, self.exclusive)

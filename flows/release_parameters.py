@@ -96,7 +96,7 @@ class ReleaseParameters(BaseModel):
             engine=self.engine,
             dtype=self.precision.value,
             workers=self.workers,
-            cache_folder=f"{job.cache_folder}/models",
+            cache_folder=job.models_folder,
         )
 
     def fleet(self) -> Fleet:

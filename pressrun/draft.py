@@ -109,8 +109,8 @@ def draft_run(job: Job) -> Draft:
     Raises
     ------
     InvalidJob
-        When there is no such engine, a budget and no price, a name that means two models, a model without its mount, or
-        a collection named for reuse that does not fit.
+        When there is no such engine, a budget and no price, an exclusive cache and no tenant, a name that means two
+        models, a model without its mount, or a collection named for reuse that does not fit.
     InvalidModel
         When the model or the embedder cannot be used, or one of them is larger than the cache's budget.
     InvalidPrompts
@@ -182,6 +182,8 @@ def picture_revision(facts: ModelFacts, engine: str) -> str:
 
 
 def _check_terms(job: Job) -> None:
+    if job.cache.exclusive and not job.tenant:
+        raise InvalidJob("An exclusive cache is a tenant's; give the tenant, or leave --cache-exclusive out.")
     if job.budget is not None and job.price_per_worker_hour is None:
         raise InvalidJob(
             f"A budget of {job.budget:g} says nothing without a price; give the price of a worker-hour as well, in the "

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 from pressrun.cache.options import CacheOptions
 from pressrun.engine_options import EngineOptions, QualityBudget
@@ -120,6 +121,12 @@ class Job:
     models: Mapping[str, Location] = field(default_factory=dict)
     layout: LayoutName = "files"
     cache: CacheOptions = field(default_factory=CacheOptions)
+
+    @property
+    def models_folder(self) -> str:
+        """Folder on each host for remote models: the one that tenants share, or the tenant's own."""
+        own = f"-{quote(self.tenant, safe='')}" if self.cache.exclusive else ""
+        return f"{self.cache_folder}/models{own}"
 
     @property
     def has_terms(self) -> bool:

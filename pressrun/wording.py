@@ -42,8 +42,7 @@ def read_size(text: str) -> int:
     if found is None or not float(found[1]):
         raise ValueError(f"{text!r} is no size above 0; write it as 200GB, 1.5TB or 512MiB.")
     step = 1024 if found[2].endswith("i") else 1000
-    size: float = float(found[1]) * step ** ("KMGT".index(found[2][0].upper()) + 1)
-    return round(size)
+    return round(float(found[1]) * float(step) ** ("KMGT".index(found[2][0].upper()) + 1))
 
 
 def duration(seconds: float) -> str:

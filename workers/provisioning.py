@@ -81,9 +81,12 @@ def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[Need]:
 
 def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
     """Have hosts fill from one another, and enter what came from where."""
-    delivery = Delivery(client, SharedCache(order.cache_folder, order.cache.budget_bytes))
+    cache = SharedCache(order.cache_folder, order.cache.budget_bytes)
+    delivery = Delivery(client, cache)
     run.ledger.read_traffic = delivery.traffic
     delivery.bring(needs)
+    if cache.budget_bytes is not None:
+        cache.shrink_to(client, cache.budget_bytes)  # by now these models are the ones used last
     run.ledger.take_traffic()
     run.ledger.origin_bytes += delivery.traffic().total.origin_bytes
 
@@ -125,7 +128,7 @@ def _order(run: Run) -> PrintOrder:
         embedding_size=run.embedder_facts.dimension if run.embedder_facts else 0,
         engine=job.engine,
         dtype=job.dtype,
-        cache_folder=f"{job.cache_folder}/models",
+        cache_folder=job.models_folder,
         options=job.options,
         picture_format=job.picture_format,
         adapters=_used_adapters(run),

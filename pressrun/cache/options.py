@@ -33,9 +33,13 @@ class CacheOptions:
     budget_bytes : int or None
         Disk that models may take on a host from now on, for later runs too; `UNLIMITED_BYTES` sets no limit, and None
         leaves what the host's cache folder has.
+    exclusive : bool
+        Whether the job's tenant has a cache of its own: another folder on every host, which other tenants' hosts fill
+        nothing from.
     """
 
     runtime: CacheRuntime = "peer"
     mounts: Mapping[str, str] = field(default_factory=dict)
     affinity: AffinityMode = "soft"
     budget_bytes: int | None = None
+    exclusive: bool = False

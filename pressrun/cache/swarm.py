@@ -138,9 +138,9 @@ class Swarm:
             self._set_unread(chunk_id)
 
     def want(self, host: HostState, chunk: WantedChunk) -> None:
-        """Note that a host lacks a chunk; one that it has is passed over."""
+        """Note that a host lacks a chunk, whatever was known before: it would wait for ever if that were wrong."""
         if chunk.chunk_id in host.held:
-            return
+            self.drop(host, chunk.chunk_id)
         host.wants[chunk.chunk_id] = chunk
         self.waiting.add(host.name)
         self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,16 @@ def test_the_cache_reaches_the_job_and_its_mounts_without_credentials() -> None:
     job = GenerateParameters(**LEAST, cache=chosen).job()
     assert job.cache == CacheOptions("mount", {"s3://studio/models": "/mnt/models"}, "off", 15 * 10**11)
     assert GenerateParameters(**LEAST).job().cache == CacheOptions("peer", {}, "soft")
+
+
+def test_an_exclusive_cache_has_a_folder_of_its_own_whatever_the_tenant_is_called() -> None:
+    job = GenerateParameters(**LEAST, tenant="acme", cache={"exclusive": True}).job()
+    shared = GenerateParameters(**LEAST, tenant="acme").job().models_folder
+    assert (job.models_folder, shared) == (f"{job.cache_folder}/models-acme", f"{job.cache_folder}/models")
+    tenants = ("acme", "Acme", "../acme", "a/b", "..", "a%2Fb")
+    folders = {replace(job, tenant=tenant).models_folder for tenant in tenants}
+    assert len(folders) == len(tenants)
+    assert {Path(folder).parent for folder in folders} == {Path(job.cache_folder)}
 
 
 def test_a_cache_budget_is_a_size_or_unlimited() -> None:

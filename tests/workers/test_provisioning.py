@@ -18,6 +18,7 @@ from tests.adapters import write_adapter
 from tests.home import HOME
 from tests.s3_server import S3Server
 from tests.workers.conftest import OpenedRun
+from workers.cache.folder_notes import noted_budget
 from workers.cache.runtimes import bring
 from workers.engines.loading import load_renderer
 from workers.fleet import LocalFleet
@@ -30,7 +31,8 @@ Opened = Callable[..., OpenedRun]
 @pytest.fixture
 def empty_cache() -> None:
     """Drop the models that earlier tests brought to this host."""
-    shutil.rmtree(HOME / ".cache" / "pressrun" / "models", ignore_errors=True)
+    for name in ("models", "models-acme"):
+        shutil.rmtree(HOME / ".cache" / "pressrun" / name, ignore_errors=True)
 
 
 def test_the_order_says_what_the_job_says(fleet: LocalFleet, opened: Opened) -> None:
@@ -100,6 +102,21 @@ def test_what_hosts_read_for_themselves_is_told_too(opened: Opened, s3_server: S
     assert run.ledger.traffic.total.origin_bytes == sum(file.size_bytes for file in order.facts.files)
     assert run.ledger.traffic.efficiency is None
     assert run.ledger.traffic.total.bytes_per_s is not None
+
+
+def test_a_tenant_may_have_a_folder_of_its_own_and_the_run_s_budget_is_noted_there(
+    opened: Opened, s3_server: S3Server, empty_cache: None
+) -> None:
+    bucket = s3_server.make_bucket()
+    runs.upload(s3_server, runs.MODEL, f"{bucket}/shapes")
+    some = {"model": "shapes", "model_store": runs.model_store(s3_server, bucket), "tenant": "acme"}
+    with pytest.raises(InvalidModel, match=r"shapes .* has \d.* MB, but the cache may hold 10 kB on a host"):
+        opened(runs.prompts(2), **some, cache={"exclusive": True, "budget": "10kB"})
+    _, order = opened(runs.prompts(2), **some, cache={"exclusive": True, "budget": "1GB"})
+    own = HOME / ".cache" / "pressrun" / "models-acme"
+    assert bring(order, order.model, order.facts).path.parent == own
+    assert noted_budget(own) == 10**9
+    assert not (HOME / ".cache" / "pressrun" / "models").exists()
 
 
 def test_a_mounted_model_is_used_in_place_and_hosts_that_lack_it_are_refused_before_it_is_loaded(

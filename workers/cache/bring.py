@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pressrun.cache.chunk_manifest import Chunk
 from workers.cache.filling import Filling
-from workers.cache.origin import Origin
+from workers.cache.origin import Origin, OriginFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Bring:
         Which one.
     filling : Filling
         Where its chunks go.
-    origin : Origin
-        Where they come from at first.
+    origin : Origin or None
+        Where they come from at first; None where only peers may be asked.
     digests : dict of str to str
         What the listing says of each file.
     lacking : dict of str to Chunk
@@ -47,7 +47,7 @@ class Bring:
 
     revision: str
     filling: Filling
-    origin: Origin
+    origin: Origin | None
     digests: dict[str, str]
     lacking: dict[str, Chunk]
     origin_bytes: int = 0
@@ -63,6 +63,8 @@ class Bring:
         OriginFailed
             If it cannot be had.
         """
+        if self.origin is None:
+            raise OriginFailed("no host has it any more, and its origin is not known here")
         self.origin.read(chunk.path, chunk.start, self.digests[chunk.path], into)
         with self._lock:
             self.origin_bytes += len(into)
@@ -91,10 +93,10 @@ class Bring:
         self.problem = self.problem or problem
         self._done.set()
 
-    def wait(self) -> None:
-        """Return once everything is there or cannot come."""
-        if self.lacking:
-            self._done.wait()
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Return once everything is there or cannot come; what is not there in time counts as what cannot come."""
+        if self.lacking and not self._done.wait(timeout_s):
+            self.fail(f"{len(self.lacking)} of its chunks did not come within {timeout_s:.0f} s")
 
 
 __all__ = ["Bring", "Brought"]

@@ -75,8 +75,8 @@ class ChunkStore:
 
     def find(self, chunk_id: str) -> Piece | None:
         """Return where a chunk lies, by id or alias; its file may be gone by the time it is opened."""
-        place = self._held.find(chunk_id)
-        return place.piece if place else None
+        pieces = (place.piece for place in reversed(self._held.all(chunk_id)))
+        return next((piece for piece in pieces if piece.path.exists()), None)  # another process may have dropped it
 
     def folder_of(self, manifest: ChunkManifest) -> Path | None:
         """Return the folder of a complete revision, else None.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from distributed import Client, Scheduler
@@ -14,11 +15,13 @@ from distributed import Client, Scheduler
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.sources import Limits
 from pressrun.cache.traffic_report import TrafficReport
+from workers.cache import upkeep
 from workers.cache.channel import stream_op
 from workers.cache.scheduler_part import CacheRegistry
 from workers.cache.worker_part import CacheLink, CacheSettings
 
 _TOKEN_BYTES = 32
+_DRAIN_S = 600.0
 _DEFAULT_LIMITS = Limits()
 
 
@@ -61,9 +64,53 @@ class SharedCache:
         client : distributed.Client
             The cluster.
         budget_bytes : int
-            Disk on a host; `UNLIMITED_BYTES` sets no limit. What is there beyond it goes when room is needed.
+            Disk on a host; `UNLIMITED_BYTES` sets no limit. What is there beyond it goes when room is needed, or by
+            `shrink_to`.
         """
         client.run_on_scheduler(_set_budget, channel=self.channel, budget_bytes=budget_bytes)
+
+    def shrink_to(self, client: Client, size_bytes: int) -> dict[str, int]:
+        """Have every host drop the bytes of what was used longest ago, until no more than so many are left.
+
+        Manifests stay, and what is in use or being filled.
+
+        Returns
+        -------
+        dict of str to int
+            Bytes that are left, by host.
+        """
+        return upkeep.shrink_to(client, self.folder, size_bytes)
+
+    def drop(self, client: Client, revision: str) -> dict[str, str]:
+        """Have every host drop a revision with all that is known of it.
+
+        Returns
+        -------
+        dict of str to str
+            By host why it is still there; "" where it is gone.
+        """
+        return upkeep.drop(client, self.folder, revision)
+
+    def drain(self, client: Client, workers: Collection[str], timeout_s: float = _DRAIN_S) -> dict[str, str]:
+        """Before workers are retired, have hosts that stay take over what only their hosts have whole.
+
+        It comes from the hosts that leave, never from an origin. What cannot be handed over is logged.
+
+        Parameters
+        ----------
+        client : distributed.Client
+            The cluster.
+        workers : collection of str
+            Addresses of the workers that are going to leave.
+        timeout_s : float
+            How long it may take in all.
+
+        Returns
+        -------
+        dict of str to str
+            For each such revision why it could not be handed over; "" where it was.
+        """
+        return upkeep.drain(client, self.folder, workers, timeout_s)
 
     def offer(self, client: Client, manifest: ChunkManifest) -> None:
         """Have every host use this manifest of a revision, whose hashes are known before anything is read."""

@@ -10,8 +10,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 
 from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
@@ -76,6 +76,8 @@ class Keeper:
         self._brings: dict[str, Bring] = {}
         self._one_at_a_time: dict[str, threading.Lock] = {}
         self._reading: Counter[str] = Counter()
+        self._looking: Future[None] | None = None
+        self._told: frozenset[str] = frozenset()
 
     @property
     def waiting_chunks(self) -> int:
@@ -85,24 +87,34 @@ class Keeper:
 
     def announce(self) -> None:
         """Tell the registry that this host is there, what it holds, and what it still waits for."""
+        held = self._store.held()
+        self._told = frozenset(held)
         self._send(self._me)
-        self._send(Holds(self._me.host, self._store.held()))
+        self._send(Holds(self._me.host, held))
         with self._lock:
             brings = list(self._brings.values())
         for bring in brings:
             self._send(_wants(self._me.host, bring))
 
-    def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
+    def bring(
+        self,
+        location: Location | None,
+        manifest: ChunkManifest,
+        single_file: bool = False,
+        timeout_s: float | None = None,
+    ) -> Brought:
         """Make a revision lie whole on this host; returns at once if it does.
 
         Parameters
         ----------
-        location : Location
-            Where it comes from.
+        location : Location or None
+            Where it comes from; None where only peers may be asked.
         manifest : ChunkManifest
             What it consists of.
         single_file : bool
             Whether the location may be a file itself.
+        timeout_s : float or None
+            How long to wait for another process that fills it, and then for its chunks; None as long as it takes.
 
         Returns
         -------
@@ -111,7 +123,9 @@ class Keeper:
         Raises
         ------
         InvalidModel
-            If a chunk cannot be had, or the budget or the disk have no room.
+            If a chunk cannot be had, or not in time, or the budget or the disk have no room.
+        CacheInUse
+            If another process is still filling it when the time is up.
         OriginFailed
             If the location cannot be opened.
         """
@@ -121,14 +135,15 @@ class Keeper:
             folder = self._store.folder_of(manifest)
             if folder is not None:
                 return Brought(folder)
-            with closing(self._store.begin(manifest)) as filling:
-                bring = self._begin(open_origin(location, single_file), filling)
+            with closing(self._store.begin(manifest, timeout_s)) as filling:
+                bring = self._begin(open_origin(location, single_file) if location else None, filling)
                 try:
-                    bring.wait()
+                    bring.wait(timeout_s)
                 finally:
                     self._forget(bring)
                 if bring.problem:
-                    raise InvalidModel(f"The model {location} cannot be brought to {self._me.host}: {bring.problem}.")
+                    name = location or f"of revision {manifest.revision}"
+                    raise InvalidModel(f"The model {name} cannot be brought to {self._me.host}: {bring.problem}.")
                 return Brought(filling.publish(), bring.origin_bytes)
 
     def obey(self, command: Command) -> None:
@@ -144,11 +159,24 @@ class Keeper:
             logger.debug("%s came after the keeper was closed", type(command).__name__)
 
     def beat(self) -> None:
-        """Tell the registry which leases are alive; to be called a few times in a lease's time."""
+        """Tell the registry which leases are alive; to be called a few times in a lease's time, returns at once."""
         with self._lock:
             reading = tuple(self._reading)
         if reading:
             self._send(Alive(self._me.host, reading))
+        if self._looking is None or self._looking.done():
+            with suppress(RuntimeError):  # closed meanwhile
+                self._looking = self._threads.submit(self.look)
+
+    def look(self) -> None:
+        """Tell the registry what other processes of this host brought or dropped since the last time."""
+        held = self._store.held()  # which tells of what is gone
+        news = {chunk_id: xxh3 for chunk_id, xxh3 in held.items() if chunk_id not in self._told}
+        self._told = frozenset(held)
+        if news:
+            self._send(Holds(self._me.host, news))
+            gone = tuple(chunk_id for chunk_id in news if self._store.find(chunk_id) is None)
+            self._send(Dropped(self._me.host, gone))  # meanwhile, and perhaps told before
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
@@ -159,7 +187,7 @@ class Keeper:
         self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, origin: Origin, filling: Filling) -> Bring:
+    def _begin(self, origin: Origin | None, filling: Filling) -> Bring:
         lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
         digests = {file.path: file.digest for file in filling.manifest.files}
         bring = Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())))
@@ -199,6 +227,9 @@ class Keeper:
         chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
         if chunk is None:
             self._fail(order, "unneeded")
+            held = self._store.held()
+            if order.chunk_id in held:  # it came while it was asked for
+                self._send(Holds(self._me.host, {order.chunk_id: held[order.chunk_id]}))
             return
         into = self._buffer(chunk.size_bytes)
         began = time.monotonic()

@@ -149,6 +149,37 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             raise InvalidModel(f"The model {location} was brought to {self._host} and removed at once; run it again.")
         return Brought(folder, answer.origin_bytes)
 
+    @property
+    def store(self) -> ChunkStore:
+        """The host's folder as this process sees it."""
+        return self._store
+
+    @property
+    def is_keeper(self) -> bool:
+        """Whether it is this process that fetches and serves for its host."""
+        return self._keeper is not None
+
+    def take_over(self, manifest: ChunkManifest, timeout_s: float) -> None:
+        """Bring a revision to this host from its peers alone; only the keeper can.
+
+        Parameters
+        ----------
+        manifest : ChunkManifest
+            What it consists of, with every hash.
+        timeout_s : float
+            How long its chunks may take.
+
+        Raises
+        ------
+        InvalidModel
+            If no peer gives a chunk, or not in time, or the budget or the disk have no room.
+        CacheInUse
+            If another process is still filling it when the time is up.
+        """
+        if self._keeper is None:
+            raise InvalidModel(f"The model of revision {manifest.revision} was asked of a worker that is no keeper.")
+        self._keeper.bring(None, manifest, timeout_s=timeout_s)
+
     def _become_keeper(self) -> None:
         """Serve this host's chunks; called from the lock's thread once this process has the lock."""
         security = self._worker.security

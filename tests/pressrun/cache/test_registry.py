@@ -228,6 +228,15 @@ def test_a_copy_that_differs_from_the_one_the_others_have_is_not_handed_on() -> 
     assert cluster.registry.swarm.holders("c0") == {"right"}
 
 
+def test_a_host_that_asks_for_what_it_was_thought_to_have_gets_it() -> None:
+    simulation = Simulation({"a": "", "b": ""})
+    simulation.registry.tell(Holds("a", hashes("c0")), 0.0)
+    simulation.registry.tell(Wants("a", CHUNKS[:1]), 0.0)  # it lost the chunk, and nobody knew
+    simulation.run()
+    assert simulation.held["a"] == {"c0"}
+    assert simulation.origin_reads == ["c0"]
+
+
 def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster = Simulation({"slow": "", "fast": "", "new": ""})
     for name in ("slow", "fast"):
