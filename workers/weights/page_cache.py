@@ -14,9 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+
 _POPULATE_READ = 22  # MADV_POPULATE_READ of Linux 5.14; mmap has no name for it
 _STREAMS = 4
 _STREAM_BYTES = 64 * 2**20  # at least, for each
+_STEP_BYTES = 16 * 2**20
 _SAMPLES = 256
 _MOSTLY = 0.9
 
@@ -79,9 +82,16 @@ def _bring(path: Path, size_bytes: int, start: int) -> bool:
     mapped = _mapped(path)  # of its own: the kernel reads ahead by open file
     if mapped is None:
         return False
+    pages = np.frombuffer(mapped, np.uint8)[:: mmap.PAGESIZE]  # the first byte of each
     base = ctypes.c_char.from_buffer(mapped)
-    address = ctypes.c_void_p(ctypes.addressof(base) + start)
-    return bool(_libc().madvise(address, ctypes.c_size_t(min(size_bytes, len(mapped) - start)), _POPULATE_READ) == 0)
+    for begin in range(start, min(start + size_bytes, len(mapped)), _STEP_BYTES):
+        length = min(_STEP_BYTES, start + size_bytes - begin, len(mapped) - begin)
+        address = ctypes.c_void_p(ctypes.addressof(base) + begin)
+        if _libc().madvise(address, ctypes.c_size_t(length), _POPULATE_READ):
+            return False
+        # A virtual machine gets its memory at the first touch, page by page: here while the disk is at work.
+        pages[begin // mmap.PAGESIZE : -(-(begin + length) // mmap.PAGESIZE)].max()
+    return True
 
 
 def _mapped(path: Path) -> mmap.mmap | None:
