@@ -1,7 +1,9 @@
 """How fast a model reaches every host: `python -m bench.cache --json found.json`.
 
 Sections: `fleet` (all hosts at once, one origin of limited bandwidth), `growth` (more and more hosts), `refusals` (an
-origin that answers 503 to a fifth of requests).
+origin that answers 503 to a fifth of requests). On hosts with links of their own, which is Linux network namespaces and
+needs root: `capped` (slow links, with rivals), `capped-growth`, `joiner` (one more host when all have the model),
+`zones`, `faults` (hosts killed, cut off, sending spoilt bytes).
 
 Rivals, in the same run on the same origin: s3fs, obstore and the Run:ai Model Streamer on each host for itself, Dask's
 `replicate`. The streamer comes by `pip install runai-model-streamer runai-model-streamer-s3`; where it is absent its
@@ -13,16 +15,17 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from cyclopts import App, Parameter
 
 from bench.cache_bound import Fleet
 from bench.cache_fleet import MEMORY, compare_fleet, show_growth, show_refusals
 from bench.findings import Findings
+from bench.host_sections import FULL, QUICK, show_host_sections
 
-Section = Literal["fleet", "growth", "refusals"]
-_ALL: tuple[Section, ...] = ("fleet", "growth", "refusals")
+Section = Literal["fleet", "growth", "refusals", "capped", "capped-growth", "joiner", "zones", "faults"]
+_ALL: tuple[Section, ...] = get_args(Section)
 _Numbers = Annotated[tuple[int, ...], Parameter(consume_multiple=True)]
 _MB = 1_000_000
 app = App(name="bench.cache", help=__doc__)
@@ -88,6 +91,7 @@ def cache(
             show_growth(findings, [replace(fleet, hosts=count) for count in chosen.growth], Path(temporary))
         if "refusals" in sections:
             show_refusals(findings, fleet, Path(temporary))
+        show_host_sections(findings, sections, QUICK if quick else FULL, Path(temporary))
 
 
 if __name__ == "__main__":

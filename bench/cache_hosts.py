@@ -13,16 +13,9 @@ from pathlib import Path
 
 from bench.findings import Findings, Row
 from bench.host_trial import HostLoad, host_trial, load_by_pressrun, load_by_rival
-from bench.network_hosts import LinkSpeed
 
-_MB = 1_000_000
 _ZONES = ("a", "b")
 _RIVALS = {"obstore, each host for itself": "pull_obstore", "s3fs, each host for itself": "pull_s3fs"}
-
-
-def capped_load(hosts: int, model_mb: int, chunk_kib: int = 1024, origin_mb_per_s: float = 8.0) -> HostLoad:
-    """Return a load of hosts whose links carry 4 MB/s in each direction."""
-    return HostLoad(hosts, model_mb * _MB, chunk_kib * 1024, LinkSpeed(4e6, 4e6), origin_mb_per_s * _MB)
 
 
 def show_capped(findings: Findings, load: HostLoad, scratch: Path, rivals: bool = True) -> None:
@@ -50,7 +43,7 @@ def show_capped(findings: Findings, load: HostLoad, scratch: Path, rivals: bool 
     findings.show(f"{load.described()}: all at once", rows)
 
 
-def show_growth(findings: Findings, counts: tuple[int, ...], load: HostLoad, scratch: Path) -> None:
+def show_capped_growth(findings: Findings, counts: tuple[int, ...], load: HostLoad, scratch: Path) -> None:
     """Load the same model on more and more hosts."""
     rows: list[Row] = []
     for count in counts:
@@ -102,4 +95,4 @@ def _fresh(scratch: Path) -> Path:
     return folder
 
 
-__all__ = ["capped_load", "show_capped", "show_growth", "show_joiner", "show_zones"]
+__all__ = ["show_capped", "show_capped_growth", "show_joiner", "show_zones"]

@@ -160,7 +160,7 @@ class Network:
 
 @contextmanager
 def network(zones: Sequence[str] = ("",)) -> Iterator[Network]:
-    """Give a network without hosts yet; all of it is removed afterwards, with whatever runs in it.
+    """Give a network without hosts yet, one a process; all of it is removed afterwards, with whatever runs in it.
 
     What processes that are dead left behind is removed first.
 

@@ -46,7 +46,7 @@ class Limits:
     origin_least: int = 8
     origin_all: int = 64
     downloads: int = 6
-    uploads: int = 6
+    uploads: int = 7
     lease_s: float = 12.0
     first_timeout_s: float = 60.0
     least_timeout_s: float = 10.0
