@@ -1,8 +1,8 @@
 """Section of `bench.cache` on hosts with links of their own where something fails in the middle of a load.
 
-A host's worker is killed, a host is cut off without a word, a host sends other bytes than it holds, the origin refuses a
-fifth of all requests: each by itself, and all at once. What counts is that the others have the right bytes, that nobody
-waits for ever, and that the origin is not read again for it.
+A host's worker is killed, a host is cut off without a word, a host sends other bytes than it holds, the origin refuses
+a fifth of all requests: each by itself, and all at once. What counts is that the others have the right bytes, that
+nobody waits for ever, and that the origin is not read again for it.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ def _row(fault: Fault, trial: HostTrial) -> dict[str, Figure]:
     left = {name: future for name, future in futures.items() if name not in gone}
     waiting = _await(list(left.values()))
     seconds = time.monotonic() - started_s
-    hosts = [trial.cluster.host_of(name) for name in left]
+    hosts, lost = ([trial.cluster.host_of(name) for name in names] for names in (left, gone))
     failed = sum(future.status == "error" for future in left.values())
     faults = Counter[str]()
     for host in trial.cache.traffic(trial.cluster.client).hosts:
         faults.update(host.faults)
     return trial.figures(seconds, trial.origin.served() - before, hosts) | {
-        "wrong files, the lost hosts'": sum(trial.spoilt_files(trial.cluster.home(trial.cluster.host_of(name))) for name in gone),
+        "wrong files, the lost hosts'": sum(trial.spoilt_files(trial.cluster.home(host)) for host in lost),
         "hosts that failed": failed,
         "hosts still waiting": waiting,
         "chunks that failed": ", ".join(f"{kind} {count}" for kind, count in sorted(faults.items())) or "none",

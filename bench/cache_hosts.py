@@ -1,4 +1,4 @@
-"""Sections of `bench.cache` on hosts with links of their own: slow links, more and more hosts, a late joiner, two zones.
+"""Sections of `bench.cache` on hosts with links of their own: slow ones, more and more, a late joiner, two zones.
 
 Figures are in payload by link speeds with headers, which at an MTU of 1,500 bytes take 3.5% of a link: no system can
 show an efficiency above 0.965 where the hosts' links are the bound.
@@ -56,9 +56,8 @@ def show_growth(findings: Findings, counts: tuple[int, ...], load: HostLoad, scr
             rows.append({"hosts": count} | load_by_pressrun(trial))
         findings.say(str(rows[-1]))
     fastest = min(float(str(row["T s"])) for row in rows)
-    findings.show(
-        f"{load.described(with_hosts=False)}: growth", [dict(row) | {"T by the least": row["T s"] / fastest} for row in rows]
-    )
+    growth = [{**row, "T by the least": float(str(row["T s"])) / fastest} for row in rows]
+    findings.show(f"{load.described(with_hosts=False)}: growth", growth)
 
 
 def show_zones(findings: Findings, load: HostLoad, scratch: Path) -> None:

@@ -1,9 +1,9 @@
 """SIGKILL at random moments while hosts load a model: `python -m bench.cache_kills --rounds 100`.
 
-Every round has a cluster of hosts with two worker processes each load a model of many small chunks, and kills one role in
-the middle: the process that keeps a host's cache, the host's other process, the scheduler, the client, or the origin,
-which comes back a second later. Every file under its final name is then compared with its source, what was killed is
-started again, and the load is run again: it has to end, with the right files on every host.
+Every round has a cluster of hosts with two worker processes each load a model of many small chunks, and kills one role
+in the middle: the process that keeps a host's cache, the host's other process, the scheduler, the client, or the
+origin, which comes back a second later. Every file under its final name is then compared with its source, what was
+killed is started again, and the load is run again: it has to end, with the right files on every host.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
@@ -192,9 +193,7 @@ def _is_keeper() -> bool:
     return link is not None and link._keeper is not None
 
 
-def _load_elsewhere(
-    scheduler: str, names: list[str], location: Location, facts: ModelFacts, tells: multiprocessing.connection.Connection
-) -> None:
+def _load_elsewhere(scheduler: str, names: list[str], location: Location, facts: ModelFacts, tells: Connection) -> None:
     with Client(scheduler) as client:
         futures = [client.submit(bring, location, facts, workers=[name], pure=False) for name in names]
         tells.send("submitted")

@@ -1,4 +1,4 @@
-"""A Dask cluster whose workers are hosts of their own: each in its network namespace, with a home, and so a cache, of its own.
+"""A Dask cluster whose workers are hosts of their own: each in its network namespace, with a home and so a cache.
 
 The scheduler and the client are in the root namespace. Knows nothing of models.
 """
@@ -52,7 +52,8 @@ class HostCluster:
         self._hosts: dict[str, NetworkHost] = {}
         homes.mkdir(parents=True, exist_ok=True)
         told, tells = self._context.Pipe(duplex=False)
-        self.scheduler = self._context.Process(target=_schedule, args=(net.address, tells, homes / "scheduler.log"), daemon=True)
+        arguments = (net.address, tells, homes / "scheduler.log")
+        self.scheduler: BaseProcess = self._context.Process(target=_schedule, args=arguments, daemon=True)
         self.scheduler.start()
         if not told.poll(_STARTS_WITHIN_S):
             raise TimeoutError(f"the scheduler is not there after {_STARTS_WITHIN_S:g} s")

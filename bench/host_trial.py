@@ -68,9 +68,7 @@ class HostLoad:
     def fleet(self) -> Fleet:
         """What bounds it."""
         link = self.link
-        return Fleet(
-            self.hosts, self.model_bytes, self.origin_bytes_per_s, link.down_bytes_per_s, link.up_bytes_per_s
-        )
+        return Fleet(self.hosts, self.model_bytes, self.origin_bytes_per_s, link.down_bytes_per_s, link.up_bytes_per_s)
 
     def described(self, with_hosts: bool = True) -> str:
         """Return what tables of it are headed by."""
@@ -124,7 +122,7 @@ class HostTrial:
         return {name: submit(bring, *arguments, workers=[name], pure=False) for name in names}
 
     def figures(self, seconds: float, served: Served, hosts: Sequence[NetworkHost]) -> dict[str, Figure]:
-        """Return what came of a load that took so long and had so much served, with the files of some hosts compared."""
+        """Return what came of a load that took so long and had so much served, with some hosts' files compared."""
         bound_s = self.load.fleet.bound_s
         return {
             "T s": seconds,

@@ -1,9 +1,9 @@
 """Hosts with links of their own on one machine: Linux network namespaces on bridges, every link's speed shaped.
 
 Each host has one link to its zone's bridge, shaped in both directions by a token bucket (tbf); bridges of two zones are
-joined by one link, over which nothing goes but what hosts of one zone send to hosts of another. This process is reached by
-all at `Network.address`, from each zone without crossing to the other. Needs root, `ip` and `tc`. Knows nothing of what
-is sent.
+joined by one link, over which nothing goes but what hosts of one zone send to hosts of another. This process is reached
+by all at `Network.address`, from each zone without crossing to the other. Needs root, `ip` and `tc`. Knows nothing of
+what is sent.
 """
 
 from __future__ import annotations

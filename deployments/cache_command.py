@@ -15,7 +15,7 @@ from rich.text import Text
 
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
-from pressrun.cache.traffic import Traffic
+from pressrun.cache.traffic import Pull, account_of_pulls
 from pressrun.cache.traffic_wording import headline
 from pressrun.errors import CacheInUse, InvalidJob
 from pressrun.location import Location
@@ -182,11 +182,8 @@ def _bring_here(location: Location, facts: AnyFacts, folder: Path) -> TrafficRep
     from workers.model_cache import ensure_local
 
     brought = ensure_local(location, facts, folder.expanduser().absolute())
-    account = Traffic()
-    if brought.origin_bytes:
-        account.received("this host", "origin", brought.origin_bytes, brought.seconds, brought.seconds)
-    account.held("this host", sum(file.size_bytes for file in facts.files) - brought.origin_bytes)
-    return account.snapshot(brought.seconds)
+    held_bytes = max(0, sum(file.size_bytes for file in facts.files) - brought.origin_bytes)
+    return account_of_pulls([Pull("this host", facts.revision, brought.origin_bytes, held_bytes)], brought.seconds)
 
 
 def _bring_to(cluster: str, location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:

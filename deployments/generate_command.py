@@ -83,6 +83,8 @@ class GenerateOptions:
         Whose pictures these are, settled once a collection; pictures are only taken over inside one tenant.
     batch_size : int
         Pictures drawn at once; measured when left out.
+    longest_batch_s : float
+        Seconds that a batch may take at most, where the size is measured; no limit when left out.
     workers : int
         Worker processes; one a GPU, or one a core, when left out.
     precision : str
@@ -134,6 +136,7 @@ class GenerateOptions:
     reuse_across_tenants: Annotated[bool, Parameter(negative="")] = False
     tenant: str = ""
     batch_size: int | None = None
+    longest_batch_s: float | None = None
     workers: int | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     image_format: Literal["png", "webp", "jpeg"] = "png"

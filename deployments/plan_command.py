@@ -103,7 +103,7 @@ def _profiles(job: Job, facts: ModelFacts) -> dict[Shape, Profile]:
     revision, how = picture_revision(facts, job.engine), drawing(job.dtype, job.options)
     found = recall_profiles(profile_stores(job), revision, how)
     if job.batch_size is None:
-        return found
+        return {shape: profile.within(job.longest_batch_s) for shape, profile in found.items()}
     at_given = {shape: profile.at(job.batch_size) for shape, profile in found.items()}
     return {shape: profile for shape, profile in at_given.items() if profile is not None}
 

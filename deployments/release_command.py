@@ -81,9 +81,13 @@ def release(
     verbose : bool
         Show Prefect's own log lines.
     """
+    from pressrun.release.release import checked, open_release
+
     prepare_prefect(verbose)
     parameters = _parameters(model, options)
     with heard_once(), LiveProgress(err) as progress, listening(progress):
+        progress.say("check", "reading model and golden set")
+        opened = open_release(parameters.order(), "")  # a mistake is told now, not when the server is up
         progress.say("prefect", "starting Prefect's temporary server, 10-15 s")
         from deployments.temporary_server import TemporaryServer
 
@@ -92,7 +96,8 @@ def release(
 
         server.wait()
         try:
-            summary = publish_model(parameters)
+            with checked(opened):
+                summary = publish_model(parameters)
         except ReleaseRefused as error:
             show_error(error)
             return ExitCode.UNSOUND

@@ -195,6 +195,7 @@ class GenerateParameters(BaseModel):
         ge=0,
     )
     batch_size: int | None = _optional("Pictures drawn at once: 1 to 512; empty measures the best.", ge=1, le=512)
+    longest_batch_s: float | None = _optional("Seconds that a batch may take at most; empty for no limit.", gt=0)
     precision: Precision = Field(Precision.auto, description="Number format while drawing.")
     image_format: ImageFormat = Field(
         ImageFormat.png,
@@ -208,8 +209,7 @@ class GenerateParameters(BaseModel):
     )
     layout: Layout = Field(
         Layout.files,
-        description="How pictures stand in the collection: 'files' is an object each, 'webdataset' is tars of them "
-        "with request and prompt beside each, for training. A collection has one.",
+        description="How pictures stand in the collection: 'files' is an object each, 'webdataset' is tars of them.",
     )
     shard_images: int = Field(
         2000, ge=1, le=10_000, description="Pictures of one generate task, the unit of retry: 1 to 10000."
@@ -233,6 +233,7 @@ class GenerateParameters(BaseModel):
             embedder=self._embedder(),
             defaults=self._defaults(),
             batch_size=self.batch_size,
+            longest_batch_s=self.longest_batch_s,
             shard_images=self.shard_images,
             engine=self.engine,
             dtype=self.precision.value,

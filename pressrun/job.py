@@ -59,6 +59,8 @@ class Job:
         What a row that leaves a field out gets.
     batch_size : int or None
         Pictures rendered at once; None measures it.
+    longest_batch_s : float or None
+        Seconds that a batch of a measured size may take at most; None sets no limit.
     shard_images : int
         Images of one generate task, which is what is retried.
     engine : str
@@ -101,6 +103,7 @@ class Job:
     embedder: Location | None
     defaults: RequestDefaults = field(default_factory=RequestDefaults)
     batch_size: int | None = None
+    longest_batch_s: float | None = None
     shard_images: int = 2000
     engine: str = "diffusers"
     dtype: Dtype = "auto"

@@ -106,6 +106,20 @@ class Profile:
         at_size = timing_at(self.timings, batch_size)
         return batch_size * (at_size.fixed_s + (at_size.image_s - at_size.fixed_s) * steps / self.steps)
 
+    def within(self, longest_s: float | None) -> Profile:
+        """Return the profile with a batch size whose batches take no longer; the smallest one where none does.
+
+        Parameters
+        ----------
+        longest_s : float or None
+            Seconds of a batch, at the steps that were measured; None sets no limit.
+        """
+        if longest_s is None or self.batch_s(self.batch_size, self.steps) <= longest_s:
+            return self
+        smallest = self.timings[0].batch_size
+        short = (size for size in range(smallest, self.batch_size) if self.batch_s(size, self.steps) <= longest_s)
+        return replace(self, batch_size=max(short, default=smallest))
+
     def at(self, batch_size: int) -> Profile | None:
         """Return the same measurements with another size chosen; None when it lies beyond what was measured."""
         if not self.timings[0].batch_size <= batch_size <= self.timings[-1].batch_size:

@@ -145,6 +145,7 @@ def _describe(run: Run) -> dict[str, object]:
         "collection": str(job.collection),
         "defaults": asdict(job.defaults),
         "batch_size": job.batch_size,
+        "longest_batch_s": job.longest_batch_s,
         "engine": job.engine,
         "dtype": job.dtype,
         "options": asdict(job.options),

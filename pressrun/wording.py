@@ -42,7 +42,8 @@ def read_size(text: str) -> int:
     if found is None or not float(found[1]):
         raise ValueError(f"{text!r} is no size above 0; write it as 200GB, 1.5TB or 512MiB.")
     step = 1024 if found[2].endswith("i") else 1000
-    return round(float(found[1]) * float(step) ** ("KMGT".index(found[2][0].upper()) + 1))
+    size: float = float(found[1]) * step ** ("KMGT".index(found[2][0].upper()) + 1)
+    return round(size)
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ Knows nothing of runs. A host's workers share one copy, so one of them asks for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from distributed import Client
@@ -18,6 +18,7 @@ from pressrun.location import Location
 from pressrun.models.any_folder import AnyFacts
 from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
+from workers.cache.metrics import cache_metrics
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.worker_part import link_for
 from workers.model_cache import ensure_local
@@ -42,8 +43,13 @@ class Delivery:
         self._before = cache.traffic(client)
         self._held = TrafficReport()  # what was there before is no news to the registry
 
-    def bring(self, needs: Iterable[Need]) -> int:
+    def bring(self, needs: Sequence[Need]) -> int:
         """Have one worker of each host make sure of each model, telling how far they are.
+
+        Parameters
+        ----------
+        needs : sequence of Need
+            Models, embedders and adapters, each with its location; local ones are used in place.
 
         Returns
         -------
@@ -54,22 +60,35 @@ class Delivery:
         ------
         InvalidModel
             When a file cannot be had.
+        StageFailed
+            When no worker shares the cache.
         """
-        hosts = self._client.run(_host, self._cache.folder)
-        one_a_host = {host: address for address, host in hosts.items()}
-        asked = []
+        one_a_host = self._one_a_host()
+        for location, facts in needs:
+            if not location.is_local:
+                self._cache.offer(self._client, manifest_for(location, facts))
+        asked = [
+            (host, self._ask(address, location, facts))
+            for location, facts in needs
+            for host, address in one_a_host.items()
+        ]
         with telling_progress(self.traffic):
-            for location, facts in needs:
-                if not location.is_local:
-                    self._cache.offer(self._client, manifest_for(location, facts))
-                asked.append({host: self._ask(address, location, facts) for host, address in one_a_host.items()})
-            for had_bytes in self._client.gather(asked):
-                self._enter(had_bytes)
+            self._enter(self._client.gather(asked))
         return len(one_a_host)
 
     def traffic(self) -> TrafficReport:
         """Return how things came so far, what came to hosts that joined later included."""
         return self._cache.traffic(self._client).minus(self._before).merged(self._held)
+
+    def _one_a_host(self) -> dict[str, str]:
+        """Return a worker's address by host; one that is just starting is not asked, it fills when it loads."""
+        hosts = self._client.run(_host, self._cache.folder)
+        found = {host: address for address, host in hosts.items() if host}
+        if not found:
+            raise StageFailed(
+                f"None of {len(hosts)} workers could join the cache {self._cache.folder}; their logs say why."
+            )
+        return found
 
     def _ask(self, address: str, location: Location, facts: AnyFacts) -> object:
         folder = self._cache.folder
@@ -77,27 +96,28 @@ class Delivery:
             _had_bytes, location, facts, folder, workers=[address], allow_other_workers=True, pure=False
         )
 
-    def _enter(self, had_bytes: Mapping[str, int]) -> None:
+    def _enter(self, had: Iterable[tuple[str, int]]) -> None:
         found = Traffic()
-        for host in filter(had_bytes.get, had_bytes):
-            found.held(host, had_bytes[host])
+        for host, had_bytes in had:
+            if had_bytes:
+                found.held(host, had_bytes)
         self._held = self._held.merged(found.snapshot(0.0))
 
 
 def _host(cache_folder: str) -> str:
-    """Return the name of a worker's host in the cache; called on it."""
+    """Return the name of a worker's host in the cache, "" for one that does not share it; called on the worker."""
     link = link_for(Path(cache_folder).expanduser())
-    if link is None:
-        raise StageFailed(f"A worker does not share the cache {cache_folder}: it could not join; look at its log.")
-    return link.host
+    return link.host if link else ""
 
 
 def _had_bytes(location: Location, facts: AnyFacts, cache_folder: str) -> int:
     """Make sure of a model on a worker's host, and return its size if all of it was there; called on the worker."""
     root = Path(cache_folder).expanduser()
-    was_here = not location.is_local and RevisionFolder(root, facts.revision).complete() is not None
+    was_here = RevisionFolder(root, facts.revision).complete() is not None
     ensure_local(location, facts, root)
-    return sum(file.size_bytes for file in facts.files) if was_here else 0
+    had_bytes = sum(file.size_bytes for file in facts.files) if was_here else 0
+    cache_metrics().held(had_bytes)
+    return had_bytes
 
 
 __all__ = ["Delivery", "Need"]

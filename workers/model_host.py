@@ -161,3 +161,8 @@ def model_host() -> ModelHost:
         if _host is None:
             _host = ModelHost(device_budget_bytes(), device_turn())
         return _host
+
+
+def loaded_keys() -> tuple[str, ...]:
+    """Return the keys of this process's loaded models, without making its host."""
+    return tuple(_host.keys()) if _host is not None else ()

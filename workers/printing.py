@@ -27,7 +27,7 @@ from workers.cancellation import working_for
 from workers.device_turn import Manner
 from workers.engines.loading import load_renderer
 from workers.engines.renderer import OutOfMemory, Pixels, ReadsAhead, Renderer
-from workers.model_host import model_host
+from workers.model_host import loaded_keys, model_host
 from workers.order import PrintOrder
 from workers.publisher import Embed, Imprint, publish
 from workers.rescue import NotLoaded, Rescue, render_all
@@ -54,6 +54,10 @@ class Receipt:
         Time at the device and after it; 0 for a batch answered from its receipt.
     halvings : int
         How often it was cut for want of memory.
+    address : str
+        Dask address of who printed it; "" outside a worker.
+    in_memory : tuple of str
+        Keys of the renderers that are loaded there now.
     """
 
     batch_id: str
@@ -63,6 +67,8 @@ class Receipt:
     render_s: float = 0.0
     publish_s: float = 0.0
     halvings: int = 0
+    address: str = ""
+    in_memory: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Receipt], tuple[dict[str, Any]]]:
         """Return what travels to the run."""
@@ -95,7 +101,7 @@ def print_batch(batch: Batch, order: PrintOrder) -> Receipt:
         When the run was told to stop meanwhile; nothing of the batch is committed then.
     """
     with working_for(order.run_id):
-        return _print(batch, order)
+        return replace(_print(batch, order), address=worker_address(), in_memory=loaded_keys())
 
 
 def renderer_key(order: PrintOrder) -> str:
@@ -107,6 +113,14 @@ def renderer_key(order: PrintOrder) -> str:
 def lend_renderer(order: PrintOrder, manner: Manner = "whole") -> AbstractContextManager[Renderer]:
     """Lend this process's renderer for an order; see `workers.model_host.ModelHost.renderer`."""
     return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes, manner)
+
+
+def worker_address() -> str:
+    """Return the Dask worker's address, or "" outside one."""
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return ""
 
 
 def worker_name() -> str:

@@ -6,12 +6,14 @@ Knows nothing of how fast the model is. The cache reads each byte once for all h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 import pyarrow.compute as pc
 from distributed import Client
 
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
+from pressrun.cache.traffic import Pull, account_of_pulls
 from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
@@ -90,15 +92,20 @@ def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> No
 
 
 def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
-    """Have one worker of each host make sure of its copies, and enter the bytes read from the origin."""
+    """Have one worker of each host make sure of its copies, and enter what it read from the origin."""
+    began_s = run.ledger.clock()
     workers = client.scheduler_info(n_workers=-1)["workers"]
     one_a_host = {address.rpartition(":")[0]: address for address in workers}
-    futures = [
-        client.submit(_ensure, order, location, facts, workers=[address], allow_other_workers=True, pure=False)
-        for location, facts in needs
-        for address in one_a_host.values()
-    ]
-    run.ledger.origin_bytes += sum(client.gather(futures))
+    pulls = client.gather(
+        [
+            client.submit(_ensure, order, host, *need, workers=[address], allow_other_workers=True, pure=False)
+            for need in needs
+            for host, address in one_a_host.items()
+        ]
+    )
+    if needs and order.cache.runtime == "none":  # what is mounted comes by ways that nobody counts here
+        run.ledger.traffic = account_of_pulls(pulls, run.ledger.clock() - began_s)
+    run.ledger.origin_bytes += sum(pull.origin_bytes for pull in pulls)
 
 
 def _open(run: Run, fleet: Fleet) -> Client:
@@ -169,5 +176,7 @@ def _say_what_lacks(order: PrintOrder, needed: Sequence[Need]) -> list[str]:
     return lacking
 
 
-def _ensure(order: PrintOrder, location: Location, facts: AnyFacts) -> int:
-    return bring(order, location, facts).origin_bytes
+def _ensure(order: PrintOrder, host: str, location: Location, facts: AnyFacts) -> Pull:
+    origin_bytes = bring(order, location, facts).origin_bytes
+    held_bytes = max(0, sum(file.size_bytes for file in facts.files) - origin_bytes)
+    return Pull(urlsplit(host).hostname or host, facts.revision, origin_bytes, held_bytes)

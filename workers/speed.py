@@ -81,7 +81,9 @@ def warm_fleet(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     found: dict[Shape, Profile | None] = {}
     for shape, images in todo_shapes.items():
         common = next((profile for profile in found.values() if profile is not None), None)
-        found[shape] = _profile(run, fleet, order, warmth, _Wanted(shape, images, fleet.largest, common))
+        profile = _profile(run, fleet, order, warmth, _Wanted(shape, images, fleet.largest, common))
+        # Not remembered as the choice: without the limit another size is the best.
+        found[shape] = profile.within(run.job.longest_batch_s) if profile and not run.job.batch_size else profile
         _begin_scaling(run, fleet)  # not before: workers that load would disturb the measurement that counts most
     run.ledger.profiles = tuple(profile for profile in found.values() if profile is not None)
     unmeasured = run.job.batch_size or 1

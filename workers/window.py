@@ -25,7 +25,8 @@ from pressrun.manifest import manifest_schema
 from workers.cancellation import stop_run
 from workers.fleet import Fleet
 from workers.order import PrintOrder
-from workers.printing import Receipt, print_batch
+from workers.placement import Placement
+from workers.printing import Receipt
 from workers.slots import Slots
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Window:
         self._client = client
         self._order = order
         self._slots = Slots(in_flight)
+        self._placement = Placement(client, order, _BATCHES_PER_WORKER)
         self._patience_s = patience_s
         self._cancelled = threading.Event()
 
@@ -91,16 +93,17 @@ class Window:
             When the cluster stays without workers, or a batch fails for a reason that is not its own.
         """
         suspects: list[Batch] = []
-        yield from self._fly(_Flight(self._client, self._order, self._slots, suspects.append), batches)
+        yield from self._fly(_Flight(self._client, self._placement, self._slots, suspects.append), batches)
         for suspect in suspects:
             with self._slots.alone():
-                yield from self._fly(_Flight(self._client, self._order, Slots(1), None), iter([suspect]))
+                yield from self._fly(_Flight(self._client, self._placement, Slots(1), None), iter([suspect]))
 
     def _fly(self, flight: _Flight, batches: Iterator[Batch]) -> Iterator[Receipt]:
         last_receipt = last_worker = time.monotonic()
         try:
             while not self._is_over(flight, batches):
                 receipt = flight.next_receipt()
+                self._placement.free_overdue()
                 if receipt is not None:
                     yield receipt
                 now = time.monotonic()
@@ -150,10 +153,10 @@ class _Flight:
     """One shard's futures; `on_suspect` takes single requests that seem to kill workers, None convicts them."""
 
     def __init__(
-        self, client: Client, order: PrintOrder, slots: Slots, on_suspect: Callable[[Batch], None] | None
+        self, client: Client, placement: Placement, slots: Slots, on_suspect: Callable[[Batch], None] | None
     ) -> None:
         self._client = client
-        self._order = order
+        self._placement = placement
         self._slots = slots
         self._on_suspect = on_suspect
         self._finished: Queue[Future] = Queue()
@@ -186,13 +189,16 @@ class _Flight:
         _, batch = self.pending.pop(future.key)
         self._slots.give_back()
         if future.status != "finished":
+            self._placement.landed(future.key)
             return self._recover(future, batch)
-        receipt: Receipt = future.result()
+        receipt = self._placement.receipt_of(future)
+        self._placement.landed(future.key, receipt)
         return receipt
 
     def land(self) -> None:
         """Drop what is still in flight and give its slots back."""
-        for _ in self.pending:
+        for key in self.pending:
+            self._placement.landed(key)
             self._slots.give_back()
         with suppress(*_GONE):  # with the scheduler its futures are gone as well
             self._client.cancel([future for future, _ in self.pending.values()])
@@ -202,7 +208,7 @@ class _Flight:
         self._submitted += 1
         # Two flights may print the same batch one after the other, and Dask must not take one for the other.
         key = f"print-{batch.batch_id}-{id(self)}-{self._submitted}"
-        future = self._client.submit(print_batch, batch, self._order.for_batch(batch), key=key, pure=False)
+        future = self._placement.submit(batch, key)
         self.pending[key] = (future, batch)
         future.add_done_callback(self._finished.put)
 
@@ -236,7 +242,7 @@ class _Flight:
             self._on_suspect(batch)
             return None
         letter = Failure.of(str(batch.shared("image_id")), "render", error, error.allowed_failures + 1)
-        rows = manifest_schema(self._order.embedding_size).empty_table()
+        rows = manifest_schema(self._placement.order.embedding_size).empty_table()
         return Receipt(batch.batch_id, rows, (letter,), "")
 
 

@@ -20,12 +20,10 @@ from pressrun.cache.chunk_manifest import ChunkedFile, ChunkManifest, cut, manif
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter
-from pressrun.models.diffusers_folder import ModelFacts
-from pressrun.models.embedder_folder import EmbedderFacts
+from pressrun.models.any_folder import AnyFacts
 from pressrun.models.listing import PUBLISHED_NAME, list_model
 from pressrun.storage import Store
 
-Facts = ModelFacts | EmbedderFacts | Adapter
 _NAMES = "also_called"
 logger = logging.getLogger(__name__)
 
@@ -50,14 +48,14 @@ class PublishedPlace:
         return str(self.store.location.child(self.name))
 
 
-def published_place(location: Location, facts: Facts) -> PublishedPlace:
+def published_place(location: Location, facts: AnyFacts) -> PublishedPlace:
     """Return where the hashes of a model are published, whether they are or not.
 
     Parameters
     ----------
     location : Location
         The model's folder; of an adapter also its file.
-    facts : ModelFacts, EmbedderFacts or Adapter
+    facts : AnyFacts
         What was read there.
 
     Raises
@@ -72,14 +70,14 @@ def published_place(location: Location, facts: Facts) -> PublishedPlace:
     return PublishedPlace(Store(location), PUBLISHED_NAME)
 
 
-def manifest_for(location: Location, facts: Facts) -> ChunkManifest:
+def manifest_for(location: Location, facts: AnyFacts) -> ChunkManifest:
     """Cut a model into chunks, with the hashes that are published for its files as they are now.
 
     Parameters
     ----------
     location : Location
         The model's folder; of an adapter also its file.
-    facts : ModelFacts, EmbedderFacts or Adapter
+    facts : AnyFacts
         What was read there.
 
     Returns
@@ -147,7 +145,7 @@ class _Published:
         return replace(file, chunk_bytes=then.chunk_bytes, hashes=then.hashes)
 
 
-def _published(location: Location, facts: Facts) -> _Published | None:
+def _published(location: Location, facts: AnyFacts) -> _Published | None:
     try:
         place = published_place(location, facts)
         return _read(place)
@@ -172,4 +170,4 @@ def _read(place: PublishedPlace) -> _Published:
     )
 
 
-__all__ = ["Facts", "PublishedPlace", "manifest_for", "published_place", "published_text"]
+__all__ = ["PublishedPlace", "manifest_for", "published_place", "published_text"]

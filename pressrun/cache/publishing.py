@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from pressrun.cache.chunk_manifest import MIB, Chunk, ChunkedFile, ChunkManifest, cut, hash_of
-from pressrun.cache.published import Facts, PublishedPlace, published_place, published_text
+from pressrun.cache.published import PublishedPlace, published_place, published_text
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
-from pressrun.models.adapter_file import read_adapter
-from pressrun.models.diffusers_folder import read_model
-from pressrun.models.embedder_folder import read_embedder
+from pressrun.models.any_folder import read_any
 from pressrun.models.listing import ModelListing, list_model
-from pressrun.models.pipeline_index import INDEX_NAME
 from pressrun.progress import News, tell
 from pressrun.storage import TEMPORARY, Store
 
@@ -68,9 +65,8 @@ def publish(location: Location) -> Publication:
     InvalidModel
         If there is nothing that could be loaded, a file changes or cannot be read, or nothing can be written there.
     """
-    listing = list_model(location, single_file=True)
-    before = _states(listing)
-    facts = _read_facts(location, listing)
+    before = _states(list_model(location, single_file=True))
+    facts = read_any(location)
     plain = cut(location, facts.revision, facts.files)
     place = published_place(location, facts)
     hashes = _hash_all(place.store, plain)
@@ -85,19 +81,6 @@ def publish(location: Location) -> Publication:
 class _Hashes:
     xxh3: str
     md5: bytes
-
-
-def _read_facts(location: Location, listing: ModelListing) -> Facts:
-    if INDEX_NAME in listing.infos:
-        return read_model(location)
-    if "config.json" in listing.infos:
-        return read_embedder(location)
-    if any(path.endswith(".safetensors") and "/" not in path for path in listing.infos):
-        return read_adapter("adapter", location)[0]
-    raise InvalidModel(
-        f"{location} holds nothing that could be published: neither {INDEX_NAME} (a model), config.json (an embedder) "
-        "nor a safetensors file (an adapter); give the folder that holds one of them."
-    )
 
 
 def _hash_all(store: Store, manifest: ChunkManifest) -> dict[tuple[str, int], _Hashes]:

@@ -211,6 +211,8 @@ class Registry:
 
     def _accuse(self, host: HostState, event: Failed, now_s: float) -> None:
         self._said.append(Recheck(event.source, event.chunk_id))
+        if accused := self.swarm.hosts.get(event.source):
+            accused.suspect_until_s = now_s + self.limits.corrupt_ban_s
         accusers = self._accusers.setdefault(event.source, set())
         accusers.add(host.name)
         if len(accusers) >= _ACCUSERS:

@@ -1,8 +1,9 @@
 """Where a host gets its next chunk from: from a peer of its zone, from one elsewhere, or by a lease from the origin.
 
-Rules, in their order. The origin is read where nobody holds a chunk and nobody else reads it; each host keeps a few
-such reads going, as the origin's link is the one that all wait for. Else the rarest chunk first, from the least busy
-holder. Over a zone's border a chunk travels once: while one host of a zone fetches it, the others wait for that copy.
+Rules, in their order. The origin is read where nobody holds a chunk and nobody else reads it; each host keeps such
+reads going, as the origin's link is the one that all wait for. Else the rarest chunk first, those under way counted,
+from the least busy holder. Over a zone's border a chunk travels once: while one host of a zone fetches it, the others
+wait for that copy.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ class Limits:
 
     Parameters
     ----------
-    origin_each, origin_all : int
-        Reads from the origin at once, of one host and in all.
+    origin_each, origin_least, origin_all : int
+        Reads from the origin at once: of one host; in all, where there are too few hosts to make as many of them; in
+        all. More at once than fill its link only have every chunk arrive later, and hosts wait to pass it on.
     downloads, uploads : int
         Chunks under way at once to one host, the origin's among them, and from one host.
     lease_s : float
@@ -40,14 +42,15 @@ class Limits:
         Reads of one chunk from the origin that may fail, each after its own retries, before the chunk is given up.
     """
 
-    origin_each: int = 2
+    origin_each: int = 1
+    origin_least: int = 8
     origin_all: int = 64
     downloads: int = 6
-    uploads: int = 8
-    lease_s: float = 20.0
+    uploads: int = 6
+    lease_s: float = 12.0
     first_timeout_s: float = 60.0
-    least_timeout_s: float = 5.0
-    slack: float = 4.0
+    least_timeout_s: float = 10.0
+    slack: float = 6.0
     busy_s: float = 0.2
     ban_s: float = 2.0
     corrupt_ban_s: float = 60.0
@@ -80,7 +83,7 @@ def choose(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> Choic
         return None
     may_read = may_read_origin(swarm, host, limits, now_s)
     if may_read:
-        unread = next((chunk_id for chunk_id in swarm.unread if chunk_id in host.wants), None)
+        unread = next((chunk_id for chunk_id in swarm.unread if _may_be_first(swarm, host, chunk_id, now_s)), None)
         if unread is not None:
             return Choice(unread, ORIGIN)
     looked_at = dict.fromkeys(chain(islice(host.ready, _LOOKED_AT), islice(reversed(host.ready), _LOOKED_AT)))
@@ -108,9 +111,10 @@ def peer_for(swarm: Swarm, host: HostState, chunk_id: str, limits: Limits, now_s
 
 def may_read_origin(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> bool:
     """Return whether a host may begin another read from the origin."""
+    share = -(-limits.origin_least // max(1, len(swarm.waiting)))
     return (
         is_usable(host, ORIGIN, now_s)
-        and host.origin_reads() < limits.origin_each
+        and host.origin_reads() < max(limits.origin_each, share)
         and len(swarm.leases) < limits.origin_all
     )
 
@@ -119,6 +123,13 @@ def is_usable(host: HostState, source: str, now_s: float) -> bool:
     """Return whether a source is another than the host itself and not banned by it."""
     ban = host.bans.get(source)
     return source != host.name and (ban is None or ban.until_s <= now_s)
+
+
+def _may_be_first(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:
+    """Return whether a host lacks a chunk, and is not suspected while others, who are not, lack it too."""
+    if chunk_id not in host.wants or host.suspect_until_s <= now_s:
+        return chunk_id in host.wants
+    return all(swarm.hosts[name].suspect_until_s > now_s for name in swarm.wanting(chunk_id))
 
 
 def _is_deserted(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:
@@ -133,7 +144,7 @@ def _is_near(swarm: Swarm, host: HostState, name: str) -> bool:
 
 
 def _rarity(swarm: Swarm, host: HostState, chunk_id: str) -> tuple[int, int]:
-    return len(swarm.holders(chunk_id)), _shuffled(host.name, chunk_id)
+    return swarm.copies(chunk_id), _shuffled(host.name, chunk_id)
 
 
 def _shuffled(*names: str) -> int:

@@ -64,6 +64,8 @@ class HostState:
         Chunks under way from it.
     bans : dict
         Sources that failed it.
+    suspect_until_s : float
+        Until when it reads nothing from the origin for others, as spoilt bytes came from it.
     """
 
     name: str
@@ -75,6 +77,7 @@ class HostState:
     flights: dict[tuple[str, str], Flight] = field(default_factory=dict)
     uploads: int = 0
     bans: dict[str, Ban] = field(default_factory=dict)
+    suspect_until_s: float = 0.0
 
     def origin_reads(self) -> int:
         """Return how many chunks are under way to it from the origin."""
@@ -86,6 +89,7 @@ class Swarm:
 
     def __init__(self) -> None:
         self.hosts: dict[str, HostState] = {}
+        self.waiting: set[str] = set()  # names of hosts that lack something
         self.leases: dict[str, Flight] = {}
         # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give. Values mean nothing.
         self.unread: dict[str, None] = {}
@@ -138,6 +142,7 @@ class Swarm:
         if chunk.chunk_id in host.held:
             self.drop(host, chunk.chunk_id)
         host.wants[chunk.chunk_id] = chunk
+        self.waiting.add(host.name)
         self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
         self._set_ready(host, chunk.chunk_id)
         self._set_unread(chunk.chunk_id)
@@ -146,6 +151,8 @@ class Swarm:
         """Note that a host does not look for a chunk any more."""
         host.wants.pop(chunk_id, None)
         host.ready.pop(chunk_id, None)
+        if not host.wants:
+            self.waiting.discard(host.name)
         wanting = self._wanting.get(chunk_id, set())
         wanting.discard(host.name)
         if not wanting:
@@ -192,6 +199,10 @@ class Swarm:
     def flying(self, chunk_id: str) -> Iterator[Flight]:
         """Yield what is under way of a chunk, to any host."""
         yield from self._flying.get(chunk_id, {}).values()
+
+    def copies(self, chunk_id: str) -> int:
+        """Return how many hosts have a chunk or are getting it."""
+        return len(self._holders.get(chunk_id, ())) + len(self._flying.get(chunk_id, ()))
 
     def all_flights(self) -> list[Flight]:
         """Return everything that is under way."""

@@ -6,6 +6,7 @@ Knows nothing of chunks' ids nor of plans: whoever does tells it, with the time.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pressrun.cache.messages import Fault
@@ -80,6 +81,28 @@ class _Host:
             first_at=self.first_at,
             last_at=self.last_at,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What one host read from the origin by itself.
+
+    Parameters
+    ----------
+    host : str
+        Its name.
+    revision : str
+        What it needed.
+    origin_bytes : int
+        What it read.
+    held_bytes : int
+        What it had.
+    """
+
+    host: str
+    revision: str
+    origin_bytes: int
+    held_bytes: int
 
 
 class Traffic:
@@ -187,4 +210,29 @@ class Traffic:
         return self._hosts.setdefault(name, _Host())
 
 
-__all__ = ["Traffic"]
+def account_of_pulls(pulls: Iterable[Pull], seconds: float) -> TrafficReport:
+    """Return the account of hosts that did not share; each model counts as one chunk.
+
+    Parameters
+    ----------
+    pulls : iterable of Pull
+        One a host and model.
+    seconds : float
+        How long it took all of them.
+    """
+    traffic, revisions, hosts = Traffic(), set(), set()
+    for pull in pulls:
+        if pull.held_bytes:
+            traffic.held(pull.host, pull.held_bytes)
+        if pull.origin_bytes:
+            traffic.lacked(pull.host, pull.origin_bytes, nobody_has=pull.revision not in revisions)
+            traffic.waits(pull.host, 1, 0.0)
+            traffic.received(pull.host, "origin", pull.origin_bytes, seconds, seconds)
+            revisions.add(pull.revision)
+            hosts.add(pull.host)
+    for host in hosts:
+        traffic.waits(host, 0, seconds)
+    return traffic.snapshot(seconds)
+
+
+__all__ = ["Pull", "Traffic", "account_of_pulls"]

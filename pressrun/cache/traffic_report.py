@@ -190,13 +190,13 @@ class TrafficReport:
 
     @property
     def efficiency(self) -> float | None:
-        """`least_s` by the time taken, at most 1; None where nothing came.
+        """`least_s` by the time taken, at most 1; None where hosts sent nothing to one another.
 
         What is claimed: how much of the time went into bytes that had to move, at the rates seen. What is missing to 1
         was waiting beside idle links, work done twice, or a link that others had to wait for. It does not tell whether
-        links could have been faster.
+        links could have been faster, or others been used; so hosts that each read the origin alone have none.
         """
-        if not self.total.wire_bytes:
+        if not self.total.sent_bytes:
             return None
         reached = efficiency(self.least_s, self.bring_s)
         return None if reached is None else min(1.0, reached)  # a share of an account cuts times where it begins

@@ -20,7 +20,7 @@ SOURCE_NAMES: dict[Source, str] = {
 EFFICIENCY_CLAIM = (
     "Efficiency is the least time that the bytes could have taken, at the rates at which links ran while they were in "
     "use, by the time they took: what is missing to 100% was waiting, work done twice, or a slow link that others "
-    "waited for. It does not tell whether links could have been faster."
+    "waited for. It does not tell whether links could have been faster, or others been used."
 )
 
 

@@ -110,6 +110,11 @@ def test_another_size_can_be_taken_within_what_was_measured() -> None:
     assert PROFILE.at(5) is None
 
 
+@pytest.mark.parametrize(("longest_s", "chosen"), [(None, 4), (10.0, 4), (4.0, 3), (2.5, 2), (2.2, 1), (0.1, 1)])
+def test_batches_take_no_longer_than_they_may_as_far_as_any_size_allows(longest_s: float | None, chosen: int) -> None:
+    assert replace(PROFILE, batch_size=4).within(longest_s).batch_size == chosen
+
+
 def test_between_two_measured_sizes_a_batch_takes_what_lies_between() -> None:
     assert PROFILE.batch_s(2, 20) == pytest.approx(2.4)
     assert PROFILE.batch_s(3, 20) == pytest.approx((2.4 + 4.72) / 2)

@@ -86,6 +86,22 @@ def test_a_remote_model_is_read_once_for_all_workers_of_a_host_and_once_for_all_
     run.close()
     again, _ = opened(runs.prompts(2), model="shapes", model_store=store)
     assert again.ledger.origin_bytes == 0
+    assert run.ledger.traffic is not None
+    assert again.ledger.traffic is not None
+    size_bytes = run.ledger.origin_bytes
+    assert (run.ledger.traffic.origin_copies, run.ledger.traffic.total.all_bytes) == (1.0, size_bytes)
+    assert (again.ledger.traffic.hit_ratio, again.ledger.traffic.total.disk_bytes) == (1.0, size_bytes)
+
+
+def test_what_hosts_read_for_themselves_is_told_too(opened: Opened, s3_server: S3Server, empty_cache: None) -> None:
+    bucket = s3_server.make_bucket()
+    runs.upload(s3_server, runs.MODEL, f"{bucket}/shapes")
+    store = runs.model_store(s3_server, bucket)
+    run, order = opened(runs.prompts(2), model="shapes", model_store=store, cache={"runtime": "none"})
+    assert run.ledger.traffic is not None
+    assert run.ledger.traffic.total.origin_bytes == sum(file.size_bytes for file in order.facts.files)
+    assert run.ledger.traffic.efficiency is None
+    assert run.ledger.traffic.total.bytes_per_s is not None
 
 
 def test_a_tenant_may_have_a_folder_of_its_own_and_the_run_s_budget_is_noted_there(

@@ -81,7 +81,8 @@ class Bring:
             chunk = self.lacking.get(chunk_id)
         if chunk is None:
             return
-        self.filling.put(chunk, data, xxh3)
+        if self.filling.put(chunk, data, xxh3):
+            self.filling.publish_file(chunk.path)  # its fsync is done while others still come
         with self._lock:
             self.lacking.pop(chunk_id, None)
             if not self.lacking:

@@ -1,23 +1,48 @@
 """Prometheus metrics of this process's part in the model cache.
 
 Knows nothing of who serves them: a Dask worker shows the process's metrics at /metrics beside its own. Of a host's
-workers only the one that fetches and serves counts anything; the others stay at 0.
+workers the one that fetches and serves counts for all; how things stand on the host is shown by that one alone.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import get_args
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from pressrun.cache.messages import Fault
 from pressrun.cache.traffic_report import SOURCES, HeldSource, WireSource
 
 _PREFIX = "pressrun_cache"
+logger = logging.getLogger(__name__)
 _BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)  # 8-16 MiB at 1.6 GB/s to 0.1 MB/s
+
+
+@dataclass(frozen=True, slots=True)
+class HostNow:
+    """How things stand on a host.
+
+    Parameters
+    ----------
+    held_bytes : int
+        Models on its disk.
+    budget_bytes : int or None
+        What they may take; None for no limit.
+    waiting_chunks : int
+        Chunks that are to come.
+    sent_bytes : int
+        Bytes that other hosts got from it.
+    """
+
+    held_bytes: int
+    budget_bytes: int | None
+    waiting_chunks: int
+    sent_bytes: int
 
 
 class CacheMetrics:
@@ -36,13 +61,8 @@ class CacheMetrics:
         self._seconds = Histogram(
             f"{_PREFIX}_chunk_seconds", "Time of a chunk by source", ["source"], registry=registry, buckets=_BUCKETS_S
         )
-        self._held = Gauge(f"{_PREFIX}_held_bytes", "Bytes of models on this host's disk", registry=registry)
-        self._budget = Gauge(
-            f"{_PREFIX}_budget_bytes", "Bytes that they may take; +Inf for no limit", registry=registry
-        )
-        self._waiting = Gauge(f"{_PREFIX}_waiting_chunks", "Chunks that this host waits for", registry=registry)
-        self._sent = _Sent()
-        registry.register(self._sent)
+        self._now = _Now()
+        registry.register(self._now)
         for source in SOURCES:  # so that rates and ratios have a 0 to begin at
             self._bytes.labels(source)
         for kind in set(get_args(Fault)) - {"unneeded"}:
@@ -63,29 +83,31 @@ class CacheMetrics:
         if kind != "unneeded":
             self._faults.labels(kind).inc()
 
-    def holds(self, held_bytes: int, budget_bytes: int | None) -> None:
-        """Say how much is on the disk, and how much may be; None for no limit."""
-        self._held.set(held_bytes)
-        self._budget.set(float("inf") if budget_bytes is None else budget_bytes)
-
-    def waits(self, chunks: int) -> None:
-        """Say how many chunks this host waits for."""
-        self._waiting.set(chunks)
-
-    def sends(self, sent_bytes: Callable[[], int]) -> None:
-        """Give what tells how many bytes this host has sent to others; asked whenever somebody looks."""
-        self._sent.read = sent_bytes
+    def shows(self, read: Callable[[], HostNow]) -> None:
+        """Give what tells how things stand on this host; asked whenever somebody looks, so it must not wait."""
+        self._now.read = read
 
 
-class _Sent:
-    """What a server counts for itself, shown as a counter."""
+class _Now:
+    """What is read when somebody looks."""
 
     def __init__(self) -> None:
-        self.read: Callable[[], int] = int
+        self.read: Callable[[], HostNow] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the counter; called by Prometheus' registry."""
-        yield CounterMetricFamily(f"{_PREFIX}_sent_bytes", "Bytes that other hosts got from this one", self.read())
+        """Yield the metrics; called by Prometheus' registry."""
+        if self.read is None:
+            return
+        try:
+            now = self.read()
+        except Exception:  # it would cost the worker's other metrics
+            logger.warning("how the cache stands could not be read", exc_info=True)
+            return
+        budget_bytes = float("inf") if now.budget_bytes is None else now.budget_bytes
+        yield GaugeMetricFamily(f"{_PREFIX}_held_bytes", "Bytes of models on this host's disk", now.held_bytes)
+        yield GaugeMetricFamily(f"{_PREFIX}_budget_bytes", "Bytes that they may take; +Inf for no limit", budget_bytes)
+        yield GaugeMetricFamily(f"{_PREFIX}_waiting_chunks", "Chunks that this host waits for", now.waiting_chunks)
+        yield CounterMetricFamily(f"{_PREFIX}_sent_bytes", "Bytes that other hosts got from this one", now.sent_bytes)
 
 
 @cache
@@ -94,4 +116,4 @@ def cache_metrics() -> CacheMetrics:
     return CacheMetrics()
 
 
-__all__ = ["CacheMetrics", "cache_metrics"]
+__all__ = ["CacheMetrics", "HostNow", "cache_metrics"]

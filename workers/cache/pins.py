@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ def pinned(path: Path) -> Iterator[None]:
     """
     with _opened(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        os.utime(path)
+        now_ns = time.time_ns()  # the kernel's own stamps are some milliseconds coarse, and uses can be as close
+        os.utime(path, ns=(now_ns, now_ns))
         try:
             yield
         finally:

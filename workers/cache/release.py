@@ -13,6 +13,7 @@ from typing import Any
 from distributed import Client, Future
 
 from pressrun.errors import StageFailed
+from pressrun.processes import place_digest
 from pressrun.release.release import HostCache
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.store_state import look
@@ -42,9 +43,9 @@ def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[Hos
     StageFailed
         When a host's disk has too little room.
     """
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    one_a_host = {address.rpartition(":")[0]: address for address in workers}
-    futures = [_on(client, address, _look, root, revision, size_bytes, address) for address in one_a_host.values()]
+    folders = client.run(_folder, root)
+    one_a_folder = {folder: address for address, folder in folders.items()}
+    futures = [_on(client, address, _look, root, revision, size_bytes, address) for address in one_a_folder.values()]
     return tuple(client.gather(futures))
 
 
@@ -71,6 +72,11 @@ def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str
 def _on(client: Client, address: str, act: Callable[..., Any], *arguments: object) -> Future:
     # A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
     return client.submit(act, *arguments, workers=[address], allow_other_workers=True, pure=False)
+
+
+def _folder(root: str) -> str:
+    """Return a name for a worker's cache folder that workers of one host share; called on it."""
+    return f"{place_digest()} {Path(root).expanduser()}"
 
 
 def _look(root: str, revision: str, size_bytes: int, address: str) -> HostCache:

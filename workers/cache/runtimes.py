@@ -8,10 +8,11 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
+from pressrun.cache.chunk_manifest import cut
 from pressrun.cache.mounts import mounted
 from pressrun.cache.options import CacheOptions
 from pressrun.errors import InvalidModel
@@ -19,10 +20,13 @@ from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter
 from pressrun.models.diffusers_folder import ModelFacts, ModelFile
 from pressrun.models.embedder_folder import EmbedderFacts
+from workers.cache.arriving import arriving
+from workers.cache.chunk_store import ChunkStore
 from workers.cache.pins import pinned
 from workers.cache.revision_folder import RevisionFolder
 from workers.model_cache import CachedModel, ensure_local
 from workers.order import PrintOrder
+from workers.weights.component_files import Await, already_here
 
 Facts = ModelFacts | EmbedderFacts | Adapter
 
@@ -132,12 +136,39 @@ def at_hand(order: PrintOrder, location: Location, facts: Facts) -> Iterator[Pat
     InvalidModel
         When it cannot be brought whole.
     """
-    root = Path(order.cache_folder).expanduser()
-    in_place = location.is_local or order.cache.runtime == "mount"
-    if not in_place:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with nullcontext() if in_place else pinned(RevisionFolder(root, facts.revision).pin):
+    with _pinned(order, location, facts):
         yield bring(order, location, facts).path
+
+
+@contextmanager
+def on_its_way(order: PrintOrder, location: Location, facts: Facts) -> Iterator[tuple[Path, Await]]:
+    """Lend a model's folder as `at_hand` does, but at once, with what waits for each of its files.
+
+    Raises
+    ------
+    InvalidModel
+        When it cannot be brought whole: from waiting for a file, or at the end of the block.
+    """
+    root = Path(order.cache_folder).expanduser()
+    with _pinned(order, location, facts):
+        manifest = cut(location, facts.revision, facts.files)
+        if _is_in_place(order, location) or (store := ChunkStore(root)).folder_of(manifest) is not None:
+            yield bring(order, location, facts).path, already_here
+            return
+        with arriving(store, manifest, lambda: bring(order, location, facts)) as arrival:
+            yield arrival
+
+
+def _is_in_place(order: PrintOrder, location: Location) -> bool:
+    return location.is_local or order.cache.runtime == "mount"
+
+
+def _pinned(order: PrintOrder, location: Location, facts: Facts) -> AbstractContextManager[None]:
+    if _is_in_place(order, location):
+        return nullcontext()
+    root = Path(order.cache_folder).expanduser()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return pinned(RevisionFolder(root, facts.revision).pin)
 
 
 def _size_bytes(path: Path) -> int:

@@ -27,10 +27,11 @@ from workers.cache.channel import Answer, Ask, Budget, Message, packed, stream_o
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
-from workers.cache.folder_notes import note_budget
+from workers.cache.eviction import DiskUse
+from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.host_lock import HostLock
 from workers.cache.keeper import Keeper
-from workers.cache.metrics import cache_metrics
+from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.zone import zone_of
 
@@ -188,11 +189,18 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._server = ChunkServer(
             self._store.find, token, listen.get("ssl_context"), uploads=2 * self._settings.limits.uploads, host=host
         )
-        cache_metrics().sends(lambda: self._server.sent_bytes if self._server else 0)
         me = Joined(self._host, zone_of(self._worker), f"{_bracketed(host)}:{self._server.port}")
         client = ChunkClient(token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
+        cache_metrics().shows(self._now)
+
+    def _now(self) -> HostNow:
+        """Return how things stand here, for Prometheus."""
+        held_bytes = DiskUse(self._root).total_bytes
+        waiting_chunks = self._keeper.waiting_chunks if self._keeper else 0
+        sent_bytes = self._server.sent_bytes if self._server else 0
+        return HostNow(held_bytes, noted_budget(self._root), waiting_chunks, sent_bytes)
 
     def _hear(self, packed: bytes) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import cast
 
 from pressrun.engine_name import engine_factory
 from pressrun.models.adapter_file import Adapter
-from workers.cache.runtimes import at_hand
+from workers.cache.runtimes import at_hand, on_its_way
 from workers.cancellation import should_stop
 from workers.device_turn import device_turn
 from workers.engines.renderer import Renderer
@@ -43,13 +43,13 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
     )
 
     with ExitStack() as lent:
-        folder = lent.enter_context(at_hand(order, order.model, order.facts))
+        folder, await_file = lent.enter_context(on_its_way(order, order.model, order.facts))
         adapters = {
             adapter.name: _file_in(lent.enter_context(at_hand(order, adapter.location, adapter)), adapter)
             for adapter in order.adapters
         }
         options = RenderOptions(dtype=order.dtype, variant=order.facts.variant, adapters=adapters, tuning=order.options)
-        return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early))
+        return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early, await_file))
 
 
 def _file_in(place: Path, adapter: Adapter) -> Path:

@@ -178,7 +178,13 @@ def _transformers_model(kind: Any, folder: Path, state: StateDict, options: Load
         return None
     device = {} if options.device.type == "cpu" else {"device_map": {"": options.device}}
     model, report = kind.from_pretrained(
-        None, config=config, state_dict=state, dtype=options.dtype, output_loading_info=True, **device
+        None,
+        config=config,
+        state_dict=state,
+        dtype=options.dtype,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **device,
     )
     if any(report.values()):
         return None

@@ -8,20 +8,21 @@ what files mean.
 from __future__ import annotations
 
 import ctypes
-import functools
 import mmap
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 
 _POPULATE_READ = 22  # MADV_POPULATE_READ of Linux 5.14; mmap has no name for it
 _STREAMS = 4
 _STREAM_BYTES = 64 * 2**20  # at least, for each
 _SAMPLES = 256
+_MOSTLY = 0.9
 
 
 def mapped_whole(path: Path) -> mmap.mmap | None:
-    """Return a file's bytes, in memory when this returns; None where the system cannot do that.
+    """Return a file's bytes, held by the page cache when this returns; None where the system cannot do that.
 
     Parameters
     ----------
@@ -33,25 +34,29 @@ def mapped_whole(path: Path) -> mmap.mmap | None:
     mmap.mmap or None
         As long as the file. What is written to it is kept apart and changes neither the file nor another's mapping.
     """
-    size_bytes = path.stat().st_size
-    if size_bytes == 0 or not sys.platform.startswith("linux"):
-        return None
-    streams = min(_STREAMS, -(-size_bytes // _STREAM_BYTES))
-    if streams > 1:
-        page = mmap.ALLOCATIONGRANULARITY
-        share_bytes = -(-size_bytes // streams // page) * page
-        starts = range(0, size_bytes, share_bytes)
-        with ThreadPoolExecutor(streams, thread_name_prefix="weights-read") as threads:
-            list(threads.map(lambda start: _bring(path, start, min(share_bytes, size_bytes - start)), starts))
-    mapped = _mapped(path)
-    return mapped if mapped is not None and _populate(mapped, 0, size_bytes) else None
-
-
-def cached_share(path: Path) -> float:
-    """Return how much of a file the page cache holds, 0 .. 1, by a sample of its pages; 1 where that is not known."""
     mapped = _mapped(path) if sys.platform.startswith("linux") else None
-    if mapped is None:
-        return 1.0
+    if mapped is None or cached_share(mapped) == 1:
+        return mapped
+    streams = min(_STREAMS, -(-len(mapped) // _STREAM_BYTES))
+    share_bytes = -(-len(mapped) // streams // mmap.PAGESIZE) * mmap.PAGESIZE
+    with ThreadPoolExecutor(streams, thread_name_prefix="weights-read") as threads:
+        brought = threads.map(partial(_bring, path, share_bytes), range(0, len(mapped), share_bytes))
+        return mapped if all(brought) else None
+
+
+def cached_share(mapped: mmap.mmap) -> float:
+    """Return how much of a mapped file the page cache holds, 0 .. 1, by a sample of its pages.
+
+    Parameters
+    ----------
+    mapped : mmap.mmap
+        The whole file, writable (`ACCESS_COPY`).
+
+    Returns
+    -------
+    float
+        1 also where the system does not say.
+    """
     pages = -(-len(mapped) // mmap.PAGESIZE)
     base, held, found = ctypes.c_char.from_buffer(mapped), ctypes.c_ubyte(), 0
     sample = {number * pages // _SAMPLES for number in range(_SAMPLES)}
@@ -63,10 +68,20 @@ def cached_share(path: Path) -> float:
     return found / len(sample)
 
 
-def _bring(path: Path, start: int, size_bytes: int) -> None:
+def is_cached(path: Path) -> bool:
+    """Return whether the page cache holds a file, or nearly; False where that is not known."""
+    mapped = _mapped(path) if sys.platform.startswith("linux") else None
+    return mapped is not None and cached_share(mapped) > _MOSTLY
+
+
+def _bring(path: Path, size_bytes: int, start: int) -> bool:
+    """Bring part of a file into the page cache; False when the kernel is too old or the disk is broken."""
     mapped = _mapped(path)  # of its own: the kernel reads ahead by open file
-    if mapped is not None:
-        _populate(mapped, start, size_bytes)
+    if mapped is None:
+        return False
+    base = ctypes.c_char.from_buffer(mapped)
+    address = ctypes.c_void_p(ctypes.addressof(base) + start)
+    return bool(_libc().madvise(address, ctypes.c_size_t(min(size_bytes, len(mapped) - start)), _POPULATE_READ) == 0)
 
 
 def _mapped(path: Path) -> mmap.mmap | None:
@@ -77,16 +92,9 @@ def _mapped(path: Path) -> mmap.mmap | None:
         return None
 
 
-def _populate(mapped: mmap.mmap, start: int, size_bytes: int) -> bool:
-    """Bring pages into memory and into the mapping; False when the kernel is too old or the disk is broken."""
-    base = ctypes.c_char.from_buffer(mapped)
-    address = ctypes.c_void_p(ctypes.addressof(base) + start)
-    return bool(_libc().madvise(address, ctypes.c_size_t(size_bytes), _POPULATE_READ) == 0)
-
-
-@functools.cache
+@cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)  # its calls let go of the interpreter's lock
 
 
-__all__ = ["cached_share", "mapped_whole"]
+__all__ = ["cached_share", "is_cached", "mapped_whole"]

@@ -15,11 +15,10 @@ import torch
 from workers.weights.device_memory import tensors_in_device_memory
 from workers.weights.file_reading import FileReader, read_in_blocks
 from workers.weights.host_pool import HostPool
-from workers.weights.page_cache import cached_share, mapped_whole
+from workers.weights.page_cache import is_cached, mapped_whole
 from workers.weights.safetensors_header import read_header
 from workers.weights.state_dict import StateDict, tensors_in_host_memory
 
-_MOSTLY = 0.9
 _CPU = torch.device("cpu")
 
 
@@ -62,7 +61,7 @@ def _on_device(path: Path, pooled: mmap.mmap | None, device: torch.device) -> St
         return tensors_in_device_memory(
             places, lambda start, block: block.copy_(whole[start : start + len(block)]), device
         )
-    with FileReader(path, direct=cached_share(path) < _MOSTLY) as reader:
+    with FileReader(path, direct=not is_cached(path)) as reader:
 
         def read(start: int, block: torch.Tensor) -> None:
             reader.read_into(start, block.numpy().data)

@@ -27,7 +27,7 @@ from pressrun.cache.sources import Limits
 
 CHUNKS = tuple(WantedChunk(f"c{number}", 100) for number in range(6))
 FAULTS = ("", "corrupt", "timeout", "refused", "busy", "missing", "lost")
-LIMITS = Limits(origin_each=2, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
+LIMITS = Limits(origin_each=2, origin_least=1, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
 
 
 def hash_of(chunk_id: str) -> str:
@@ -124,7 +124,7 @@ def test_a_dead_hosts_lease_passes_to_another() -> None:
 
 
 def test_a_silent_lease_ends_and_one_with_signs_of_life_does_not() -> None:
-    cluster = Simulation({"slow": "", "other": ""}, Limits(origin_each=1, lease_s=10.0))
+    cluster = Simulation({"slow": "", "other": ""}, Limits(origin_each=1, origin_least=1, lease_s=10.0))
     cluster.registry.tell(Wants("slow", CHUNKS[:1]), 0.0)
     cluster.take_commands()
     cluster.registry.tell(Wants("other", CHUNKS[:1]), 1.0)
@@ -170,6 +170,18 @@ def test_a_peer_that_serves_nobody_does_not_bring_the_storm_back() -> None:
             cluster.arrive(fetch)
     assert cluster.origin_reads == ["c0"]
     assert all("c0" in cluster.held[f"h{number}"] for number in range(6))
+
+
+def test_who_sent_spoilt_bytes_reads_nothing_from_the_origin_for_others() -> None:
+    cluster = Simulation({"bad": "", "good": ""})
+    cluster.registry.tell(Holds("bad", hashes("c0")), 0.0)
+    cluster.registry.tell(Failed("good", "c0", "bad", "corrupt"), 0.0)
+    cluster.want_all()
+    cluster.take_commands()
+    readers = [fetch.host for fetch in cluster.under_way if fetch.source == ORIGIN]
+    assert set(readers) == {"good"}
+    cluster.run()
+    assert cluster.held["bad"] | {"c0"} == cluster.held["good"] == {chunk.chunk_id for chunk in CHUNKS}
 
 
 def test_what_the_origin_cannot_give_is_given_up_for_everybody_with_the_reason() -> None:

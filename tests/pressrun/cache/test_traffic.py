@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pressrun.cache.messages import ORIGIN, Event, Failed, Fetch, Got, Joined, Left, WantedChunk, Wants
 from pressrun.cache.registry import Registry
-from pressrun.cache.traffic import Traffic
+from pressrun.cache.traffic import Pull, Traffic, account_of_pulls
 from pressrun.cache.traffic_report import HostTraffic, TrafficReport, of_record
 
 CHUNKS = tuple(WantedChunk(f"c{number}", 100 + number) for number in range(8))
@@ -118,12 +118,25 @@ def test_a_link_is_in_use_once_however_many_chunks_share_it() -> None:
 
 def test_waiting_beside_idle_links_is_what_efficiency_lacks() -> None:
     traffic = Traffic()
-    traffic.lacked("one", 400, nobody_has=True)
-    traffic.waits("one", 4, 0.0)
+    for host in ("one", "two"):
+        traffic.lacked(host, 400, nobody_has=host == "one")
+        traffic.waits(host, 4, 0.0)
     for number in range(4):
-        traffic.received("one", "origin", 100, 1.0, 2.0 * number + 2.0)  # each second that it is idle before
-    traffic.waits("one", 0, 8.0)
+        now = 2.0 * number + 2.0
+        traffic.received("one", "origin", 100, 1.0, now)  # each second that it is idle before
+        traffic.received("two", "same_zone", 100, 1.0, now, "one")
+    for host in ("one", "two"):
+        traffic.waits(host, 0, 8.0)
     assert traffic.snapshot(8.0).efficiency == pytest.approx(0.5)
+
+
+def test_hosts_that_do_not_share_have_copies_and_no_efficiency() -> None:
+    pulls = [Pull(host, revision, 100, 20) for host in ("one", "two", "three") for revision in ("model", "embedder")]
+    report = account_of_pulls(pulls, 5.0)
+    assert (report.origin_copies, report.efficiency, report.bring_s) == (3.0, None, 5.0)
+    assert (report.total.origin_bytes, report.total.disk_bytes) == (600, 120)
+    assert report.total.bytes_per_s == 120.0
+    assert account_of_pulls([Pull("one", "model", 0, 70)], 1.0).hit_ratio == 1.0
 
 
 def test_what_was_here_needs_no_time_and_is_a_hit() -> None:
@@ -200,8 +213,9 @@ def test_whatever_happens_sums_hold_and_no_plan_is_called_better_than_possible(
     assert total.origin_bytes + total.sent_bytes == total.wire_bytes
     assert report.origin_copies is not None
     assert report.origin_copies >= 1.0
-    assert report.efficiency is not None
-    assert 0 < report.efficiency <= 1
+    if total.sent_bytes:
+        assert report.efficiency is not None
+        assert 0 < report.efficiency <= 1
     assert report.least_s <= report.bring_s * (1 + 1e-9)
     assert report.bring_s <= cluster.now + 1e-9
     for host in report.hosts:

@@ -215,7 +215,7 @@ def test_the_model_cache_is_shown_by_host_and_source() -> None:
         "1.00 origin copies",
         "zone a; 41.4% not from the origin; 140 MB sent to others; faults: 2 corrupt",
         "140 MB · 9 s, 15.6 MB/s",
-        "It does not tell whether links could have been faster.",
+        "It does not tell whether links could have been faster, or others been used.",
         'class="other_zone" title="peers, other zone: 140 MB" style="width: 27.34%"',
     ):
         assert text in html

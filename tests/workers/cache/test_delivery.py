@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from distributed import Client
 
@@ -14,6 +16,7 @@ from pressrun.models.any_folder import read_any
 from tests import runs
 from tests.s3_server import S3Server
 from tests.workers.cache.hosts import hosts
+from tests.workers.cache.scraping import values
 from workers.cache.folder_notes import known_model
 from workers.cache.joining import SharedCache
 from workers.delivery import Delivery
@@ -41,6 +44,11 @@ def model(s3_server: S3Server) -> Location:
     return Location(url, s3_server.storage_options)
 
 
+def scrape(worker: dict[str, Any]) -> dict[tuple[str, str], float]:
+    url = f"http://{worker['host']}:{worker['services']['dashboard']}/metrics"
+    return values(httpx.get(url, trust_env=False).text)
+
+
 def test_the_account_of_a_delivery_is_its_own_and_adds_up(client: Client, model: Location, homes: Path) -> None:
     facts = read_any(model)
     size_bytes = sum(file.size_bytes for file in facts.files)
@@ -59,6 +67,12 @@ def test_the_account_of_a_delivery_is_its_own_and_adds_up(client: Client, model:
     assert all(host.waiting_chunks == 0 for host in report.hosts)
     known = known_model(homes / "host-0" / "models", facts.revision)
     assert (known.name, known.origin) == ("shapes", model.url)
+
+    scraped = [scrape(worker) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    assert sum(told["pressrun_cache_bytes_total", "origin"] for told in scraped) == report.total.origin_bytes
+    assert sum(told["pressrun_cache_sent_bytes_total", ""] for told in scraped) >= report.total.sent_bytes
+    assert [told["pressrun_cache_held_bytes", ""] for told in scraped] == [size_bytes] * HOSTS
+    assert [told["pressrun_cache_waiting_chunks", ""] for told in scraped] == [0] * HOSTS
 
     again = Delivery(client, CACHE)
     again.bring([(model, facts)])

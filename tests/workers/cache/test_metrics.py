@@ -5,20 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
-from workers.cache.metrics import CacheMetrics, cache_metrics
+from tests.workers.cache.scraping import values
+from workers.cache.metrics import CacheMetrics, HostNow, cache_metrics
 from workers.fleet import LocalFleet
-
-
-def values(text: str) -> dict[tuple[str, str], float]:
-    """Return samples by name and the value of their only label."""
-    return {
-        (sample.name, next(iter(sample.labels.values()), "")): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name.startswith("pressrun_") and "le" not in sample.labels
-    }
 
 
 def count_some() -> None:
@@ -27,9 +17,7 @@ def count_some() -> None:
     metrics.received("same_zone", 3000, 0.1)
     metrics.held(500, "memory")
     metrics.faulted("corrupt")
-    metrics.holds(4500, 10_000)
-    metrics.waits(7)
-    metrics.sends(lambda: 250)
+    metrics.shows(lambda: HostNow(4500, 10_000, waiting_chunks=7, sent_bytes=250))
 
 
 def test_a_dask_worker_shows_them_beside_its_own(fleet: LocalFleet) -> None:
@@ -56,7 +44,8 @@ def test_a_dask_worker_shows_them_beside_its_own(fleet: LocalFleet) -> None:
 def test_everything_that_can_be_counted_begins_at_nothing() -> None:
     registry = CollectorRegistry()
     metrics = CacheMetrics(registry)
-    metrics.holds(0, None)
+    assert "held_bytes" not in generate_latest(registry).decode()  # which a host's other workers would say twice
+    metrics.shows(lambda: HostNow(0, None, 0, 0))
     told = values(generate_latest(registry).decode())
     assert {label for name, label in told if name == "pressrun_cache_bytes_total"} == {
         "origin",
@@ -67,6 +56,20 @@ def test_everything_that_can_be_counted_begins_at_nothing() -> None:
     }
     assert told["pressrun_cache_faults_total", "timeout"] == 0
     assert told["pressrun_cache_budget_bytes", ""] == float("inf")
+
+
+def test_what_cannot_be_read_costs_no_other_metric() -> None:
+    registry = CollectorRegistry()
+    metrics = CacheMetrics(registry)
+    metrics.received("origin", 5, 0.1)
+
+    def read() -> HostNow:
+        raise OSError("the disk is gone")
+
+    metrics.shows(read)
+    told = values(generate_latest(registry).decode())
+    assert told["pressrun_cache_bytes_total", "origin"] == 5
+    assert ("pressrun_cache_held_bytes", "") not in told
 
 
 def test_a_process_has_them_once() -> None:

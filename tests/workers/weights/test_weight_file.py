@@ -95,7 +95,13 @@ def test_a_file_cut_short_while_it_is_read_is_refused(tmp_path: Path) -> None:
             reader.read_into(0, memoryview(bytearray(20_000)))
 
 
-def test_the_page_cache_tells_how_much_it_holds(tmp_path: Path) -> None:
+def test_what_the_page_cache_holds_is_told_apart_from_what_it_does_not(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(bytes(10**6))
-    assert page_cache.cached_share(file) == 1
+    assert page_cache.is_cached(file)
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert not page_cache.is_cached(file)
+    assert page_cache.mapped_whole(file) is not None
+    assert page_cache.is_cached(file)

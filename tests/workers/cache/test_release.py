@@ -1,0 +1,84 @@
+"""A host's cache around a release: room is made sure of before, and afterwards it holds as much as it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pressrun.errors import StageFailed
+from pressrun.release.release import HostCache
+from tests.workers.cache.stored_models import manifest_of, model, store_model
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.release import grow, shrink
+from workers.fleet import LocalFleet
+
+SIZE = manifest_of(model(0), "any").size_bytes
+MORE_THAN_ANY_DISK = 2**60
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ChunkStore:
+    """Give a cache with two revisions."""
+    store = ChunkStore(tmp_path / "cache")
+    for number, revision in enumerate(("old", "older")):
+        store_model(store, model(number), revision)
+    with store.pin("old"):
+        pass
+    return store
+
+
+def held(store: ChunkStore) -> set[str]:
+    return {state.revision for state in store.status().revisions}
+
+
+def released(fleet: LocalFleet, store: ChunkStore, revision: str, kept_bytes: int) -> int:
+    """Release a revision, and return the bytes that were freed at the end."""
+    client, root = fleet.open(), str(store.root)
+    caches = grow(client, root, revision, SIZE)
+    assert [(cache.held_bytes, cache.had_revision) for cache in caches] == [(2 * SIZE, revision in held(store))]
+    store_model(store, model(2 if revision == "new" else 0), revision)
+    return shrink(client, root, caches, revision, kept_bytes)
+
+
+def test_an_accepted_revision_stays_for_the_one_used_longest_ago(fleet: LocalFleet, store: ChunkStore) -> None:
+    assert released(fleet, store, "new", SIZE) == SIZE
+    assert held(store) == {"old", "new"}
+
+
+def test_a_refused_revision_goes_and_nothing_else(fleet: LocalFleet, store: ChunkStore) -> None:
+    assert released(fleet, store, "new", 0) == SIZE
+    assert held(store) == {"old", "older"}
+
+
+def test_a_refused_revision_that_was_there_before_stays(fleet: LocalFleet, store: ChunkStore) -> None:
+    assert released(fleet, store, "old", 0) == 0
+    assert held(store) == {"old", "older"}
+
+
+def test_a_revision_in_use_stays_and_the_next_one_goes(fleet: LocalFleet, store: ChunkStore) -> None:
+    with store.pin("older"):
+        assert released(fleet, store, "new", SIZE) == SIZE
+    assert held(store) == {"older", "new"}
+
+
+def test_a_host_without_a_cache_keeps_what_it_got(fleet: LocalFleet, tmp_path: Path) -> None:
+    client, root = fleet.open(), str(tmp_path / "cache")
+    caches = grow(client, root, "new", SIZE)
+    assert shrink(client, root, caches, "new", SIZE) == 0
+    assert [cache.held_bytes for cache in caches] == [0]
+    store = ChunkStore(tmp_path / "cache")
+    store_model(store, model(2), "new")
+    assert shrink(client, root, caches, "new", SIZE) == 0
+    assert held(store) == {"new"}
+
+
+def test_a_disk_with_too_little_room_is_told_before_anything_is_brought(fleet: LocalFleet, store: ChunkStore) -> None:
+    with pytest.raises(StageFailed, match=r"has [\d.]+ GB free at .*, the model needs 1152921504\.607 GB"):
+        grow(fleet.open(), str(store.root), "new", MORE_THAN_ANY_DISK)
+
+
+def test_a_worker_that_is_gone_does_not_keep_a_host_from_shrinking(fleet: LocalFleet, store: ChunkStore) -> None:
+    store_model(store, model(2), "new")
+    gone = HostCache("tcp://127.0.0.1:1", 2 * SIZE, had_revision=False)
+    assert shrink(fleet.open(), str(store.root), [gone], "new", 0) == SIZE
