@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
+from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
 from pressrun.cache.traffic import Pull, account_of_pulls
@@ -20,7 +21,7 @@ from pressrun.cache.traffic_wording import headline
 from pressrun.errors import CacheInUse, InvalidJob
 from pressrun.location import Location
 from pressrun.progress import listening
-from pressrun.wording import count, duration, size
+from pressrun.wording import count, duration, read_duration, size
 from workers.cache.folder_notes import forget_model, known_model, noted_budget
 
 if TYPE_CHECKING:  # these bring Arrow and Dask, which `pressrun --help` need not wait for
@@ -31,7 +32,6 @@ if TYPE_CHECKING:  # these bring Arrow and Dask, which `pressrun --help` need no
 
 FOLDER = Path("~/.cache/pressrun/models")
 _SHOWN_DIGITS = 12
-_LEAST_DIGITS = 4
 
 cache = App(name="cache", help="What this host holds of models: look, bring one beforehand, drop.")
 
@@ -101,10 +101,11 @@ def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as
 def drop(
     *revisions: str,
     everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    cluster: str | None = None,
     folder: Folder = FOLDER,
     as_json: Json = False,
 ) -> ExitCode:
-    """Drop models from this host's cache; those that are in use or being filled stay.
+    """Drop models from this host's cache, or from those of a Dask cluster; what is in use or being filled stays.
 
     Parameters
     ----------
@@ -112,13 +113,17 @@ def drop(
         Revisions as `pressrun cache status` shows them, or their first digits.
     everything : bool
         Drop all that nobody uses.
+    cluster : str
+        Address of a running Dask scheduler, as tcp://scheduler:8786, to drop them on all of its workers' hosts.
     folder : Path
-        The cache folder.
+        The cache folder, on each host.
     as_json : bool
         Print what was dropped as JSON.
     """
     if everything == bool(revisions):
         raise InvalidJob("Name the revisions to drop, or give --all; `pressrun cache status` lists them.")
+    if cluster is not None:
+        return drop_on_hosts(cluster, revisions, folder, as_json)
     root = folder.expanduser().absolute()
     state = _state(root)
     chosen = state.revisions if everything else tuple(_found(state, digits) for digits in dict.fromkeys(revisions))
@@ -139,6 +144,32 @@ def drop(
     return ExitCode.DONE if everything or not kept else ExitCode.REFUSED
 
 
+@cache.command
+def drain(
+    *workers: str, cluster: str, timeout: str = "10m", folder: Folder = FOLDER, as_json: Json = False
+) -> ExitCode:
+    """Before workers of a Dask cluster are retired, have hosts that stay take over the models that they alone have.
+
+    Parameters
+    ----------
+    workers : str
+        Addresses of the workers that are going to leave, as the scheduler names them.
+    cluster : str
+        Address of the scheduler, as tcp://scheduler:8786.
+    timeout : str
+        How long it may take, as 90s or 10m.
+    folder : Path
+        The cache folder, on each host.
+    as_json : bool
+        Print what was handed over as JSON.
+    """
+    try:
+        timeout_s = read_duration(timeout)
+    except ValueError as error:
+        raise InvalidJob(f"--timeout {error}") from error
+    return drain_hosts(cluster, workers, folder, timeout_s, as_json)
+
+
 def _state(root: Path) -> StoreState:
     from workers.cache.store_state import look
 
@@ -154,11 +185,11 @@ def _store(root: Path) -> ChunkStore:
 def _found(state: StoreState, digits: str) -> RevisionState:
     found = [one for one in state.revisions if one.revision.startswith(digits)]
     exact = [one for one in found if one.revision == digits]
-    if len(exact or found) == 1 and (exact or len(digits) >= _LEAST_DIGITS):
+    if len(exact or found) == 1 and (exact or len(digits) >= LEAST_DIGITS):
         return (exact or found)[0]
-    how_many = f"{len(found)} revisions begin" if len(digits) >= _LEAST_DIGITS else "too short: a revision begins"
+    how_many = f"{len(found)} revisions begin" if len(digits) >= LEAST_DIGITS else "too short: a revision begins"
     raise InvalidJob(
-        f"{digits!r} names no one revision in {state.root}: {how_many} with it; give at least {_LEAST_DIGITS} digits "
+        f"{digits!r} names no one revision in {state.root}: {how_many} with it; give at least {LEAST_DIGITS} digits "
         "of one that `pressrun cache status` shows."
     )
 

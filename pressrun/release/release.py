@@ -72,11 +72,14 @@ class HostCache:
         Models that it held.
     had_revision : bool
         Whether the new revision was among them.
+    budget_bytes : int or None
+        What it might hold; None for no limit.
     """
 
     address: str
     held_bytes: int
     had_revision: bool
+    budget_bytes: int | None = None
 
 
 class Release:

@@ -134,6 +134,11 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
         address = fleet.open().scheduler.address
         code, out, err = said("cache", "preload", model, "--cluster", address, "--folder", root, "--json")
         again, out_again, _ = said("cache", "preload", model, "--cluster", address, "--folder", root)
+        held = listed(said, root)["revisions"]
+        everyone = list(fleet.open().scheduler_info()["workers"])
+        drained = said("cache", "drain", *everyone, "--cluster", address, "--folder", root)
+        wrong = said("cache", "drain", "tcp://127.0.0.1:1", "--cluster", address, "--folder", root)
+        dropped = said("cache", "drop", held[0]["revision"][:8], "--cluster", address, "--folder", root)
     finally:
         fleet.close()
     assert code == 0, err
@@ -142,7 +147,10 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
     assert told["traffic"]["total"]["all_bytes"] == told["size_bytes"]
     assert told["traffic"]["origin_copies"] == 1
     assert (again, "all there before" in out_again) == (0, True)
-    assert listed(said, root)["revisions"][0]["complete"]
+    assert held[0]["complete"]
+    assert (drained[0], "No host stays that could take over" in drained[2]) == (1, True)
+    assert (wrong[0], "Not a worker of" in wrong[2]) == (2, True)
+    assert (dropped[0], listed(said, root)["revisions"]) == (0, [])
 
 
 def test_embedders_and_adapters_are_told_by_their_files(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_help_describes_every_option(command: Callable[..., object], capsys: pyt
         assert plain(text) in plain(out), f"{name} is not described"
 
 
-@pytest.mark.parametrize("name", ["status", "preload", "drop"])
+@pytest.mark.parametrize("name", ["status", "preload", "drop", "drain"])
 def test_help_of_the_cache_describes_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["cache", name, "--help"]) == 0
     out = capsys.readouterr().out

@@ -22,7 +22,7 @@ from workers.cache.held_chunks import HeldChunks, Place
 from workers.cache.journal import read_journal
 from workers.cache.piece import Piece
 from workers.cache.pins import pinned
-from workers.cache.published import PublishedRevisions, cut_of
+from workers.cache.published import Editions, PublishedRevisions, cut_of
 from workers.cache.revision_folder import (
     COMPLETE_NAME,
     JOURNAL_SUFFIX,
@@ -72,6 +72,11 @@ class ChunkStore:
         """Return the hashes of all whole, checked chunks by id and alias; those of other processes' revisions too."""
         self._scan()
         return self._held.hashes()
+
+    def editions(self) -> Editions:
+        """Return the complete revisions, those of other processes too; one that went and came again is another."""
+        self._scan()
+        return self._published.editions()
 
     def find(self, chunk_id: str) -> Piece | None:
         """Return where a chunk lies, by id or alias; its file may be gone by the time it is opened."""

@@ -42,6 +42,7 @@ from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
 from workers.cache.metrics import cache_metrics
 from workers.cache.origin import Origin, OriginFailed, open_origin
+from workers.cache.published import Editions
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Keeper:
         self._one_at_a_time: dict[str, threading.Lock] = {}
         self._reading: Counter[str] = Counter()
         self._looking: Future[None] | None = None
-        self._told: frozenset[str] = frozenset()
+        self._known: Editions = frozenset()
 
     @property
     def waiting_chunks(self) -> int:
@@ -87,10 +88,8 @@ class Keeper:
 
     def announce(self) -> None:
         """Tell the registry that this host is there, what it holds, and what it still waits for."""
-        held = self._store.held()
-        self._told = frozenset(held)
         self._send(self._me)
-        self._send(Holds(self._me.host, held))
+        self._send(Holds(self._me.host, self._store.held()))
         with self._lock:
             brings = list(self._brings.values())
         for bring in brings:
@@ -170,13 +169,12 @@ class Keeper:
 
     def look(self) -> None:
         """Tell the registry what other processes of this host brought or dropped since the last time."""
-        held = self._store.held()  # which tells of what is gone
-        news = {chunk_id: xxh3 for chunk_id, xxh3 in held.items() if chunk_id not in self._told}
-        self._told = frozenset(held)
-        if news:
-            self._send(Holds(self._me.host, news))
-            gone = tuple(chunk_id for chunk_id in news if self._store.find(chunk_id) is None)
-            self._send(Dropped(self._me.host, gone))  # meanwhile, and perhaps told before
+        known, self._known = self._known, self._store.editions()  # which has the store tell of what is gone
+        if self._known != known:
+            held = self._store.held()
+            self._send(Holds(self._me.host, held))
+            gone = held.keys() - self._store.held().keys()  # meanwhile, and perhaps told before these news
+            self._send(Dropped(self._me.host, tuple(gone)))
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""

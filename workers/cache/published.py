@@ -17,6 +17,7 @@ from workers.cache.revision_folder import COMPLETE_NAME, Marker, RevisionFolder,
 
 Cut = tuple[str, int, int]  # a file's content, size and size of chunks
 _Stamp = tuple[int, int]
+Editions = frozenset[tuple[str, _Stamp]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,10 @@ class PublishedRevisions:
         if without:
             self._dropped(without)
 
+    def editions(self) -> Editions:
+        """Return the revisions that are known; one that was dropped and came again is another than before."""
+        return frozenset((revision, stamp) for revision, (stamp, _) in list(self._known.items()))
+
     def donors(self, but: str) -> dict[Cut, Donor]:
         """Return files that a revision may share, by what they hold and how they are cut: those of all others."""
         return {
@@ -118,4 +123,4 @@ def _stamp(path: Path) -> _Stamp | None:
     return found.st_ino, found.st_mtime_ns
 
 
-__all__ = ["Cut", "Donor", "PublishedRevisions", "cut_of"]
+__all__ = ["Cut", "Donor", "Editions", "PublishedRevisions", "cut_of"]

@@ -12,15 +12,17 @@ from typing import Any
 
 from distributed import Client, Future
 
-from pressrun.errors import StageFailed
+from pressrun.errors import InvalidModel, StageFailed
 from pressrun.processes import place_digest
 from pressrun.release.release import HostCache
+from pressrun.wording import size
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.store_state import look
 
 
 def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[HostCache, ...]:
-    """Make sure that every host has room for a revision beside all that its cache holds.
+    """Make sure that every host has room for a revision beside all that its cache holds, its budget included.
 
     Parameters
     ----------
@@ -42,15 +44,19 @@ def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[Hos
     ------
     StageFailed
         When a host's disk has too little room.
+    InvalidModel
+        When the revision is larger than a host's budget, so that no run could use it there.
     """
     folders = client.run(_folder, root)
     one_a_folder = {folder: address for address, folder in folders.items()}
     futures = [_on(client, address, _look, root, revision, size_bytes, address) for address in one_a_folder.values()]
-    return tuple(client.gather(futures))
+    caches = tuple(client.gather(futures))  # before anything is changed, as another try would take it for the budget
+    client.gather([_on(client, cache.address, _raise_budget, root, cache, size_bytes) for cache in caches])
+    return caches
 
 
 def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str, kept_bytes: int) -> int:
-    """Bring every host's cache back to what it held, and return the bytes that were freed.
+    """Bring every host's cache back to what it held and might hold, and return the bytes that were freed.
 
     Parameters
     ----------
@@ -81,7 +87,12 @@ def _folder(root: str) -> str:
 
 def _look(root: str, revision: str, size_bytes: int, address: str) -> HostCache:
     folder = Path(root).expanduser()
-    state = look(folder, None)
+    state = look(folder, noted_budget(folder))
+    if state.budget_bytes is not None and size_bytes > state.budget_bytes:
+        raise InvalidModel(
+            f"The model has {size(size_bytes)}, but the cache of {address.rpartition(':')[0]} may hold "
+            f"{size(state.budget_bytes)}; raise the cache's budget or use a smaller model."
+        )
     had_revision = any(one.revision == revision and one.is_complete for one in state.revisions)
     standing = next(place for place in (folder, *folder.parents) if place.exists())
     needed_bytes, free_bytes = 0 if had_revision else size_bytes, shutil.disk_usage(standing).free
@@ -90,7 +101,13 @@ def _look(root: str, revision: str, size_bytes: int, address: str) -> HostCache:
             f"The disk of {address.rpartition(':')[0]} has {free_bytes / 1e9:.3f} GB free at {root}, the model needs "
             f"{needed_bytes / 1e9:.3f} GB; free some, or drop models that nobody uses any more from the cache."
         )
-    return HostCache(address, state.size_bytes, had_revision)
+    return HostCache(address, state.size_bytes, had_revision, state.budget_bytes)
+
+
+def _raise_budget(root: str, cache: HostCache, size_bytes: int) -> None:
+    grown_bytes = cache.held_bytes + (0 if cache.had_revision else size_bytes)
+    if cache.budget_bytes is not None and cache.budget_bytes < grown_bytes:
+        note_budget(Path(root).expanduser(), grown_bytes)
 
 
 def _give_back(root: str, cache: HostCache, revision: str, kept_bytes: int) -> int:
@@ -98,6 +115,7 @@ def _give_back(root: str, cache: HostCache, revision: str, kept_bytes: int) -> i
     before_bytes = look(folder, None).size_bytes
     if not before_bytes:
         return 0
+    note_budget(folder, cache.budget_bytes)
     store = ChunkStore(folder)
     if kept_bytes:
         with store.pin(revision):

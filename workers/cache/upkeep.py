@@ -22,6 +22,7 @@ from workers.cache.folder_notes import forget_model
 from workers.cache.worker_part import CacheLink, link_for
 
 _GRACE_S = 5.0
+_POLL_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def drain(client: Client, folder: str, leaving: Collection[str], timeout_s: floa
         By revision, why it could not be handed over; "" where it was.
     """
     until_s = time.monotonic() + timeout_s
-    standing = standings(client, folder)
+    standing = _settled(client, folder)
     staying = {one.host for worker, one in standing.items() if worker not in leaving}
     rooms = {worker: one.room_bytes for worker, one in standing.items() if one.is_keeper and one.host in staying}
     safe = {revision for one in standing.values() if one.host in staying for revision in one.whole}
@@ -109,6 +110,17 @@ def drain(client: Client, folder: str, leaving: Collection[str], timeout_s: floa
         elif taker is not None:
             rooms[taker] -= standing[giver].whole[revision]
     return problems
+
+
+def _settled(client: Client, folder: str) -> dict[str, Standing]:
+    """Return the workers' standings once every host has its keeper, as it has a moment after its workers joined."""
+    patience_s = time.monotonic() + _GRACE_S
+    while True:
+        standing = standings(client, folder)
+        kept = {one.host for one in standing.values() if one.is_keeper}
+        if kept == {one.host for one in standing.values()} or time.monotonic() > patience_s:
+            return standing
+        time.sleep(_POLL_S)
 
 
 @dataclass(frozen=True, slots=True)

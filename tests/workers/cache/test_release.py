@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pressrun.errors import StageFailed
+from pressrun.errors import InvalidModel, StageFailed
 from pressrun.release.release import HostCache
 from tests.workers.cache.stored_models import manifest_of, model, store_model
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.folder_notes import note_budget
 from workers.cache.release import grow, shrink
 from workers.fleet import LocalFleet
 
@@ -71,6 +72,17 @@ def test_a_host_without_a_cache_keeps_what_it_got(fleet: LocalFleet, tmp_path: P
     store_model(store, model(2), "new")
     assert shrink(client, root, caches, "new", SIZE) == 0
     assert held(store) == {"new"}
+
+
+def test_a_release_has_room_beyond_the_budget_which_holds_again_afterwards(
+    fleet: LocalFleet, store: ChunkStore
+) -> None:
+    note_budget(store.root, 2 * SIZE)
+    assert released(fleet, store, "new", 0) == SIZE
+    assert held(store) == {"old", "older"}  # neither had to make room
+    assert store.status().budget_bytes == 2 * SIZE
+    with pytest.raises(InvalidModel, match=r"model has [\d.]+ kB, but the cache of .* may hold [\d.]+ kB; raise"):
+        grow(fleet.open(), str(store.root), "larger", 2 * SIZE + 1)
 
 
 def test_a_disk_with_too_little_room_is_told_before_anything_is_brought(fleet: LocalFleet, store: ChunkStore) -> None:

@@ -1,0 +1,95 @@
+"""`pressrun cache drop --cluster` and `pressrun cache drain`: the caches of a Dask cluster's hosts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from deployments.console import ExitCode, err, out
+from pressrun.errors import InvalidJob
+from pressrun.wording import count
+
+if TYPE_CHECKING:  # they bring Dask, which `pressrun --help` need not wait for
+    from distributed import Client
+
+    from workers.cache.joining import SharedCache
+
+LEAST_DIGITS = 4
+
+
+def drop_on_hosts(cluster: str, revisions: tuple[str, ...], folder: Path, as_json: bool) -> ExitCode:
+    """Drop revisions, by their first digits, or all where none are named, on every host of a cluster."""
+    kept: dict[str, str] = {}
+    with _joined(cluster, folder) as (client, cache):
+        chosen = _found(client, folder, revisions)
+        for revision in chosen:
+            said = cache.drop(client, revision)
+            kept |= {f"{host}, {revision}": reason for host, reason in said.items() if reason}
+    if as_json:
+        out.print_json(json.dumps({"revisions": chosen, "kept": kept}))
+    else:
+        out.print(f"[bold green]dropped[/]: {count(len(chosen), 'model')} on every host", highlight=False)
+        _tell(kept)
+    return ExitCode.REFUSED if kept and revisions else ExitCode.DONE
+
+
+def drain_hosts(cluster: str, workers: tuple[str, ...], folder: Path, timeout_s: float, as_json: bool) -> ExitCode:
+    """Have hosts that stay take over what only the hosts of these workers have."""
+    with _joined(cluster, folder) as (client, cache):
+        there = client.scheduler_info(n_workers=-1)["workers"]
+        unknown = [worker for worker in workers if worker not in there]
+        if unknown or not workers:
+            named = ", ".join(unknown) or "none is named"
+            raise InvalidJob(f"Not a worker of {cluster}: {named}; its workers are {', '.join(there)}.")
+        problems = cache.drain(client, workers, timeout_s)
+    lost = {revision: problem for revision, problem in problems.items() if problem}
+    handed_over = [revision for revision in problems if revision not in lost]
+    if as_json:
+        out.print_json(json.dumps({"handed_over": handed_over, "lost": lost}))
+    else:
+        out.print(f"[bold green]handed over[/]: {count(len(handed_over), 'model')}", highlight=False)
+        _tell(lost)
+    return ExitCode.FAILED if lost else ExitCode.DONE
+
+
+def _tell(reasons: dict[str, str]) -> None:
+    for name, reason in reasons.items():
+        err.print(Text(f"  {name}: {reason}"), soft_wrap=True)
+
+
+@contextmanager
+def _joined(cluster: str, folder: Path) -> Iterator[tuple[Client, SharedCache]]:
+    from workers.cache.joining import SharedCache
+    from workers.fleet import JoinedFleet
+
+    fleet, cache = JoinedFleet(cluster), SharedCache(str(folder))
+    try:
+        client = fleet.open()
+        cache.join(client)
+        yield client, cache
+    finally:
+        fleet.close()
+
+
+def _found(client: Client, folder: Path, revisions: tuple[str, ...]) -> list[str]:
+    from workers.cache.upkeep import standings
+
+    known = sorted({revision for one in standings(client, str(folder)).values() for revision in one.whole})
+    if not revisions:
+        return known
+    chosen = {digits: [revision for revision in known if revision.startswith(digits)] for digits in revisions}
+    for digits, found in chosen.items():
+        if len(found) != 1 or len(digits) < LEAST_DIGITS:
+            raise InvalidJob(
+                f"{digits!r} names {len(found)} of the {len(known)} whole revisions on the hosts; give at least "
+                f"{LEAST_DIGITS} digits of one: {', '.join(known) or 'there are none'}."
+            )
+    return sorted({found[0] for found in chosen.values()})
+
+
+__all__ = ["LEAST_DIGITS", "drain_hosts", "drop_on_hosts"]
