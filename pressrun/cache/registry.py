@@ -154,6 +154,8 @@ class Registry:
         host = self.swarm.hosts.get(event.host)
         if host is None:
             return
+        if event.source == ORIGIN:
+            self.swarm.pace.took(self._sizes.get(event.chunk_id, 0), event.seconds, len(self.swarm.leases))
         self._end(host, event.chunk_id, event.source)
         known = self._hashes.setdefault(event.chunk_id, event.xxh3)
         if known != event.xxh3:  # only where a lease ended early and the origin gave two readers different bytes

@@ -8,6 +8,7 @@ wait for that copy.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -25,8 +26,8 @@ class Limits:
     Parameters
     ----------
     origin_each, origin_least, origin_all : int
-        Reads from the origin at once: of one host; in all, where there are too few hosts to make as many of them; in
-        all. More at once than fill its link only have every chunk arrive later, and hosts wait to pass it on.
+        Reads from the origin at once: of every host; in all at least, where there are too few hosts to make as many of
+        them; in all at most. In between, as many as do not take longer for it.
     downloads, uploads : int
         Chunks under way at once to one host, the origin's among them, and from one host.
     lease_s : float
@@ -111,11 +112,12 @@ def peer_for(swarm: Swarm, host: HostState, chunk_id: str, limits: Limits, now_s
 
 def may_read_origin(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> bool:
     """Return whether a host may begin another read from the origin."""
-    share = -(-limits.origin_least // max(1, len(swarm.waiting)))
+    waiting = max(1, len(swarm.waiting))
+    fitting = min(limits.origin_all, max(limits.origin_least, limits.origin_each * waiting, int(swarm.pace.reads)))
     return (
         is_usable(host, ORIGIN, now_s)
-        and host.origin_reads() < max(limits.origin_each, share)
-        and len(swarm.leases) < limits.origin_all
+        and host.origin_reads() < math.ceil(fitting / waiting)
+        and len(swarm.leases) < fitting
     )
 
 

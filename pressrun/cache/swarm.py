@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pressrun.cache.messages import ORIGIN, WantedChunk
+from pressrun.cache.origin_pace import OriginPace
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class Swarm:
         self.hosts: dict[str, HostState] = {}
         self.waiting: set[str] = set()  # names of hosts that lack something
         self.leases: dict[str, Flight] = {}
+        self.pace = OriginPace()
         # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give. Values mean nothing.
         self.unread: dict[str, None] = {}
         self._holders: dict[str, set[str]] = {}

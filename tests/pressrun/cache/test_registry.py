@@ -27,7 +27,9 @@ from pressrun.cache.sources import Limits
 
 CHUNKS = tuple(WantedChunk(f"c{number}", 100) for number in range(6))
 FAULTS = ("", "corrupt", "timeout", "refused", "busy", "missing", "lost")
-LIMITS = Limits(origin_each=2, origin_least=1, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0)
+LIMITS = Limits(
+    origin_each=2, origin_least=1, origin_all=5, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0
+)
 
 
 def hash_of(chunk_id: str) -> str:
@@ -324,7 +326,7 @@ class AnyHistory(RuleBasedStateMachine):
         for host in swarm.hosts.values():
             assert len(host.flights) <= LIMITS.downloads
             assert host.uploads == sum(flight.source == host.name for flight in flights) <= LIMITS.uploads
-            assert host.origin_reads() <= LIMITS.origin_each
+            assert host.origin_reads() <= LIMITS.origin_all
             assert not host.held & set(host.wants)
             assert set(host.ready) <= set(host.wants)
         assert not set(swarm.unread) & set(swarm.leases)
