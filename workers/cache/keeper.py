@@ -115,10 +115,6 @@ class Keeper:
         timeout_s : float or None
             How long to wait for another process that fills it, and then for its chunks; None as long as it takes.
 
-        Returns
-        -------
-        Brought
-
         Raises
         ------
         InvalidModel
@@ -165,16 +161,7 @@ class Keeper:
             self._send(Alive(self._me.host, reading))
         if self._looking is None or self._looking.done():
             with suppress(RuntimeError):  # closed meanwhile
-                self._looking = self._threads.submit(self.look)
-
-    def look(self) -> None:
-        """Tell the registry what other processes of this host brought or dropped since the last time."""
-        known, self._known = self._known, self._store.editions()  # which has the store tell of what is gone
-        if self._known != known:
-            held = self._store.held()
-            self._send(Holds(self._me.host, held))
-            gone = held.keys() - self._store.held().keys()  # meanwhile, and perhaps told before these news
-            self._send(Dropped(self._me.host, tuple(gone)))
+                self._looking = self._threads.submit(self._look)
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
@@ -184,6 +171,18 @@ class Keeper:
             bring.fail("the worker was closed")
         self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> None:
+        """Tell the registry what other processes of this host brought or dropped since the last time."""
+        try:
+            known, self._known = self._known, self._store.editions()  # which has the store tell of what is gone
+            if self._known != known:
+                held = self._store.held()
+                self._send(Holds(self._me.host, held))
+                gone = held.keys() - self._store.held().keys()  # meanwhile, and perhaps told before these news
+                self._send(Dropped(self._me.host, tuple(gone)))
+        except Exception:  # the next look may go well
+            logger.exception("the cache folder could not be looked at")
 
     def _begin(self, origin: Origin | None, filling: Filling) -> Bring:
         lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
