@@ -33,6 +33,9 @@ class CacheChoice:
     cache_exclusive : bool
         Give the tenant (--tenant) a cache of its own: another folder on every host, with a token of its own between
         them; otherwise all tenants share one.
+    cache_memory : str
+        Memory of each host in which weights are kept during the run, as 20GB, so that its other workers load without a
+        disk; for workers with GPUs.
     """
 
     cache: CacheRuntime = "peer"
@@ -40,6 +43,7 @@ class CacheChoice:
     affinity: AffinityMode = "soft"
     cache_budget: str | None = None
     cache_exclusive: Annotated[bool, Parameter(negative="")] = False
+    cache_memory: str | None = None
 
     def parameters(self) -> dict[str, object]:
         """Return them as the flow's form has them.
@@ -55,6 +59,7 @@ class CacheChoice:
             "affinity": self.affinity,
             "budget": self.cache_budget,
             "exclusive": self.cache_exclusive,
+            "memory": self.cache_memory,
         }
 
 

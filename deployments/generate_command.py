@@ -284,6 +284,6 @@ def _option(place: tuple[int | str, ...]) -> str:
     """Return the option that a place in the flow's parameters stands for."""
     names = {"address": "dask", "price_per_worker_hour": "price"}
     if place[0] == "cache":
-        names = {"runtime": "cache", "mounts": "mount", "budget": "cache-budget"}
+        names = {"runtime": "cache", "mounts": "mount", "budget": "cache-budget", "memory": "cache-memory"}
     name = names.get(str(place[-1]), str(place[-1]))
     return f"--{name.replace('_', '-')}"

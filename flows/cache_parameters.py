@@ -14,6 +14,7 @@ from blocks.forms import may_be_empty
 from pressrun.cache.budget import BUDGET, read_budget
 from pressrun.cache.options import CacheOptions
 from pressrun.location import Location
+from pressrun.wording import SIZE, read_size
 
 
 def _readable_budget(text: str) -> str:
@@ -22,6 +23,14 @@ def _readable_budget(text: str) -> str:
 
 
 Budget = Annotated[str, AfterValidator(_readable_budget), Field(json_schema_extra={"pattern": BUDGET})]
+
+
+def _readable_size(text: str) -> str:
+    read_size(text)
+    return text
+
+
+Size = Annotated[str, AfterValidator(_readable_size), Field(json_schema_extra={"pattern": SIZE})]
 
 
 class CacheRuntime(StrEnum):
@@ -75,8 +84,16 @@ class CacheParameters(BaseModel):
         "between them; otherwise all tenants share one.",
     )
 
+    memory: Size | None = Field(
+        None,
+        description="Memory of each host in which weights are kept during the run, as 20GB, so that its other workers "
+        "load without a disk; for workers with GPUs. Empty keeps none: on a CPU the page cache does the same.",
+        json_schema_extra=may_be_empty,
+    )
+
     def options(self) -> CacheOptions:
         """Return the same as plain values, the URLs without credentials."""
         mounts = {str(Location(url)): folder for url, folder in self.mounts.items()}
         budget_bytes = None if self.budget is None else read_budget(self.budget)
-        return CacheOptions(self.runtime.value, mounts, self.affinity.value, budget_bytes, self.exclusive)
+        memory_bytes = None if self.memory is None else read_size(self.memory)
+        return CacheOptions(self.runtime.value, mounts, self.affinity.value, budget_bytes, self.exclusive, memory_bytes)

@@ -12,6 +12,7 @@ from pressrun.summary import RunSummary, summarise
 from tasks.account_artifacts import show_account
 from tasks.run_log import log_line
 from workers.fleet import Fleet
+from workers.weights.run_pool import empty_pool
 
 
 # The runner kills a process 30 s after it asked it to end, so there is no time for retries.
@@ -21,6 +22,7 @@ def tear_down(run: Run, fleet: Fleet) -> RunSummary:
     try:
         with run.ledger.stage("tear down", "closing workers"):
             fleet.close()
+            empty_pool(run.job.cache)
         summary = summarise(run)
         run.note("summary.json", summary.record())
         if run.holds_claim and not is_compacting():  # a shard that is still at it leaves what it cannot finish

@@ -36,6 +36,9 @@ class CacheOptions:
     exclusive : bool
         Whether the job's tenant has a cache of its own: another folder on every host, which other tenants' hosts fill
         nothing from.
+    memory_bytes : int or None
+        Memory of a host in which weights are kept as they are on disk, so that a second worker, or a second loading,
+        needs no disk. None keeps none: on a CPU the page cache does the same. Freed at the end of the run.
     """
 
     runtime: CacheRuntime = "peer"
@@ -43,3 +46,4 @@ class CacheOptions:
     affinity: AffinityMode = "soft"
     budget_bytes: int | None = None
     exclusive: bool = False
+    memory_bytes: int | None = None

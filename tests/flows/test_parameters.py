@@ -138,6 +138,13 @@ def test_an_exclusive_cache_has_a_folder_of_its_own_whatever_the_tenant_is_calle
     assert {Path(folder).parent for folder in folders} == {Path(job.cache_folder)}
 
 
+def test_a_cache_has_memory_of_a_readable_size() -> None:
+    assert GenerateParameters(**LEAST, cache={"memory": "20GB"}).job().cache.memory_bytes == 20_000_000_000
+    assert GenerateParameters(**LEAST).job().cache.memory_bytes is None
+    with pytest.raises(ValidationError, match="no size above 0"):
+        GenerateParameters(**LEAST, cache={"memory": "much"})
+
+
 def test_a_cache_budget_is_a_size_or_unlimited() -> None:
     assert GenerateParameters(**LEAST, cache={"budget": "unlimited"}).job().cache.budget_bytes == UNLIMITED_BYTES
     with pytest.raises(ValidationError, match="write it as 200GB"):

@@ -16,6 +16,7 @@ from workers.cancellation import should_stop
 from workers.device_turn import device_turn
 from workers.engines.renderer import Renderer
 from workers.order import PrintOrder
+from workers.weights.run_pool import run_pool
 
 
 def load_renderer(order: PrintOrder) -> Renderer:
@@ -48,7 +49,13 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
             adapter.name: _file_in(lent.enter_context(at_hand(order, adapter.location, adapter)), adapter)
             for adapter in order.adapters
         }
-        options = RenderOptions(dtype=order.dtype, variant=order.facts.variant, adapters=adapters, tuning=order.options)
+        options = RenderOptions(
+            dtype=order.dtype,
+            variant=order.facts.variant,
+            adapters=adapters,
+            tuning=order.options,
+            pool=run_pool(order.cache),
+        )
         return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early, await_file))
 
 
