@@ -43,7 +43,7 @@ class HostSizes:
 
 FULL = HostSizes(
     capped=HostLoad(12, 128 * _MB, 2**20, _LINK, 8 * _MB),
-    growth=HostLoad(2, 96 * _MB, 2**20, _LINK, 8 * _MB),
+    growth=HostLoad(2, 192 * _MB, 2**20, _LINK, 8 * _MB),
     joiner=HostLoad(8, 96 * _MB, 2**20, _LINK, 16 * _MB),
     zones=HostLoad(8, 96 * _MB, 2**20, _LINK, 8 * _MB),
     faults=HostLoad(8, 128 * _MB, 2**20, _LINK, 8 * _MB),
