@@ -30,9 +30,11 @@ from workers.cache.chunk_store import ChunkStore
 from workers.cache.eviction import DiskUse
 from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.host_lock import HostLock
+from workers.cache.host_name import digest_of, host_name
 from workers.cache.keeper import Keeper
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
+from workers.cache.sockets import address_of
 from workers.cache.zone import zone_of
 
 _BEAT_MS = 4000
@@ -89,7 +91,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._root = Path(self._settings.folder).expanduser()
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._keeper: Keeper | None = None
-        self._host = f"{_ip(worker.address)}:{self._root}"
+        self._host = host_name(_ip(worker.address), self._root)
         self._answers: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
         self._store = ChunkStore(self._root, dropped=self._tell_dropped)
@@ -98,7 +100,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._beats = PeriodicCallback(self._beat, _BEAT_MS)
         self._beats.start()
         cluster = hashlib.sha256(self._settings.token).hexdigest()[:16]
-        self._host_lock = HostLock(self._root / f"keeper-{cluster}.lock")
+        self._host_lock = HostLock(self._root / f"keeper-{cluster}-{digest_of(self._host)}.lock")
         self._host_lock.when_held(self._become_keeper)
         _LINKS[self._root] = self
 
@@ -189,7 +191,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._server = ChunkServer(
             self._store.find, token, listen.get("ssl_context"), uploads=2 * self._settings.limits.uploads, host=host
         )
-        me = Joined(self._host, zone_of(self._worker), f"{_bracketed(host)}:{self._server.port}")
+        me = Joined(self._host, zone_of(self._worker), address_of(host, self._server.port))
         client = ChunkClient(token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
@@ -277,10 +279,6 @@ def link_for(root: Path) -> CacheLink | None:
 
 def _ip(address: str) -> str:
     return urlsplit(address).hostname or "127.0.0.1"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 __all__ = ["CacheLink", "CacheSettings", "link_for"]
