@@ -5,10 +5,12 @@ Knows nothing of chunks; the keeper fetches, the registry decides.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +25,7 @@ from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Brought
-from workers.cache.channel import Answer, Ask, Budget, Message, packed, stream_op, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, stream_op, unpacked
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
@@ -38,6 +40,7 @@ from workers.cache.sockets import address_of
 from workers.cache.zone import zone_of
 
 _BEAT_MS = 4000
+_RETRY_S = 15.0
 
 logger = logging.getLogger(__name__)
 _LINKS: dict[Path, CacheLink] = {}
@@ -101,7 +104,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._beats.start()
         cluster = hashlib.sha256(self._settings.token).hexdigest()[:16]
         self._host_lock = HostLock(self._root / f"keeper-{cluster}-{digest_of(self._host)}.lock")
-        self._host_lock.when_held(self._become_keeper)
+        self._stand()
         _LINKS[self._root] = self
 
     def teardown(self, worker: Worker) -> None:
@@ -109,10 +112,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         _LINKS.pop(self._root, None)
         self._beats.stop()
         self._host_lock.release()
-        if self._keeper is not None:
-            self._keeper.close()
-        if self._server is not None:
-            self._server.close()
+        self._stop_keeping()
         with self._lock:
             waiting = list(self._answers.values())
         for wait in waiting:
@@ -182,20 +182,52 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             raise InvalidModel(f"The model of revision {manifest.revision} was asked of a worker that is no keeper.")
         self._keeper.bring(None, manifest, timeout_s=timeout_s)
 
+    def _stand(self) -> None:
+        self._send(Stands(self._host))
+        self._host_lock.when_held(self._become_keeper, self._cannot_keep)
+
     def _become_keeper(self) -> None:
         """Serve this host's chunks; called from the lock's thread once this process has the lock."""
-        security = self._worker.security
-        listen, connect = security.get_listen_args("worker"), security.get_connection_args("worker")
+        connect = self._worker.security.get_connection_args("worker")
         host = _ip(self._worker.address)
-        token = self._settings.token
-        self._server = ChunkServer(
-            self._store.find, token, listen.get("ssl_context"), uploads=2 * self._settings.limits.uploads, host=host
-        )
+        self._server = self._listening(host)
         me = Joined(self._host, zone_of(self._worker), address_of(host, self._server.port))
-        client = ChunkClient(token, connect.get("ssl_context"))
+        client = ChunkClient(self._settings.token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
         cache_metrics().shows(self._now)
+
+    def _listening(self, host: str) -> ChunkServer:
+        listen = self._worker.security.get_listen_args("worker")
+        serve = partial(
+            ChunkServer,
+            self._store.find,
+            self._settings.token,
+            listen.get("ssl_context"),
+            uploads=2 * self._settings.limits.uploads,
+        )
+        try:
+            return serve(host=host)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            return serve(host=_ip(self._worker.listen_address))  # the others' address of this host is a translated one
+
+    def _cannot_keep(self, error: Exception) -> None:
+        """Have another process of the host try, and this one again after a while; called from the lock's thread."""
+        problem = f"{type(error).__name__}: {error}"
+        logger.error("This worker cannot keep the part of %s in the cache.", self._host, exc_info=error)
+        self._stop_keeping()
+        self._send(Stands(self._host, problem))
+        self._worker.loop.add_callback(self._worker.loop.call_later, _RETRY_S, self._stand)
+
+    def _stop_keeping(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        server, self._server = self._server, None
+        if keeper is not None:
+            keeper.close()
+        if server is not None:
+            server.close()
 
     def _now(self) -> HostNow:
         """Return how things stand here, for Prometheus."""
