@@ -37,6 +37,7 @@ from workers.cache.keeper import Keeper
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.sockets import address_of
+from workers.cache.waits import Waits
 from workers.cache.zone import zone_of
 
 _BEAT_MS = 4000
@@ -95,8 +96,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._keeper: Keeper | None = None
         self._host = host_name(_ip(worker.address), self._root)
-        self._answers: dict[str, _Waiting] = {}
-        self._lock = threading.Lock()
+        self._waits = Waits()
         self._store = ChunkStore(self._root, dropped=self._tell_dropped)
         self._server: ChunkServer | None = None
         worker.stream_handlers[self.name] = self._hear
@@ -113,10 +113,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._beats.stop()
         self._host_lock.release()
         self._stop_keeping()
-        with self._lock:
-            waiting = list(self._answers.values())
-        for wait in waiting:
-            wait.answer(Answer(self._host, "", problem="the worker was closed"))
+        self._waits.answer_all(self._host, "the worker was closed")
 
     def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
         """Return the folder of a revision once it lies whole on this host.
@@ -138,12 +135,9 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         folder = self._store.folder_of(manifest)
         if folder is not None:
             return Brought(folder)
-        with self._lock:
-            waiting = self._answers.setdefault(manifest.revision, _Waiting())
+        wait = self._waits.join(manifest.revision)
         self._send(Ask(self._host, location, manifest, single_file))
-        answer = waiting.answered()
-        with self._lock:
-            self._answers.pop(manifest.revision, None)
+        answer = wait.answered()
         if answer.problem:
             raise InvalidModel(answer.problem)
         folder = self._store.folder_of(manifest)
@@ -244,10 +238,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Answer):
-            with self._lock:
-                waiting = self._answers.get(message.revision)
-            if waiting is not None:
-                waiting.answer(message)
+            self._waits.answer(message)
         elif isinstance(message, Budget):
             note_budget(self._root, message.budget_bytes)
         elif self._keeper is None:
@@ -285,23 +276,6 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             self._worker.batched_stream.send(told)
         except CommClosedError:  # the worker is closing; the registry learns of it by itself
             logger.debug("news of the cache could not be sent any more")
-
-
-class _Waiting:
-    """Tasks of this process that wait for one revision."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._answer: Answer | None = None
-
-    def answer(self, answer: Answer) -> None:
-        self._answer = answer
-        self._done.set()
-
-    def answered(self) -> Answer:
-        self._done.wait()
-        assert self._answer is not None
-        return self._answer
 
 
 def link_for(root: Path) -> CacheLink | None:
