@@ -32,11 +32,16 @@ class Waits:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waits: dict[str, Wait] = {}
+        self._last: Answer | None = None
 
     def join(self, revision: str) -> Wait:
         """Wait for a revision, with those who do already; to be asked for only afterwards."""
         with self._lock:
-            return self._waits.setdefault(revision, Wait())
+            if self._last is None:
+                return self._waits.setdefault(revision, Wait())
+            wait = Wait()
+            wait.answer(self._last)
+            return wait
 
     def answer(self, answer: Answer) -> None:
         """Let whoever waits for a revision go on; who comes later waits for another answer."""
@@ -45,12 +50,13 @@ class Waits:
         if wait is not None:
             wait.answer(answer)
 
-    def answer_all(self, host: str, problem: str) -> None:
-        """Let everybody know that nothing comes any more."""
+    def close(self, answer: Answer) -> None:
+        """Let everybody go on with this answer, whoever comes later too."""
         with self._lock:
-            revisions = list(self._waits)
-        for revision in revisions:
-            self.answer(Answer(host, revision, problem=problem))
+            self._last = answer
+            waits, self._waits = list(self._waits.values()), {}
+        for wait in waits:
+            wait.answer(answer)
 
 
 __all__ = ["Wait", "Waits"]

@@ -113,7 +113,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._beats.stop()
         self._host_lock.release()
         self._stop_keeping()
-        self._waits.answer_all(self._host, "the worker was closed")
+        self._waits.close(Answer(self._host, "", problem="The worker was closed before the model was there."))
 
     def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
         """Return the folder of a revision once it lies whole on this host.
@@ -253,12 +253,14 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         try:
             brought = keeper.bring(ask.location, ask.manifest, ask.single_file)
         except (InvalidModel, OriginFailed) as error:
-            self._send(Answer(self._host, revision, problem=str(error)))
+            answer = Answer(self._host, revision, problem=str(error))
         except Exception as error:
             logger.exception("a model could not be brought to this host")
-            self._send(Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error})."))
+            answer = Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error}).")
         else:
-            self._send(Answer(self._host, revision, brought.origin_bytes))
+            answer = Answer(self._host, revision, brought.origin_bytes)
+        if keeper is self._keeper:  # else this worker leaves, and the host's next keeper is asked
+            self._send(answer)
 
     def _tell_dropped(self, chunk_ids: tuple[str, ...]) -> None:
         if self._keeper is not None:

@@ -20,7 +20,7 @@ from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
 from tests.workers.cache.stored_models import CHUNK_BYTES
-from workers.cache import chunk_server
+from workers.cache import chunk_server, keeper
 from workers.cache.joining import SharedCache
 from workers.cache.upkeep import standings
 from workers.cache.worker_part import CacheLink, CacheSettings, link_for
@@ -113,3 +113,34 @@ def test_behind_a_translated_address_a_keeper_listens_where_its_worker_does(tmp_
     link._worker = SimpleNamespace(security=Security(), listen_address="tcp://127.0.0.1:8788")
     with link._listening("192.0.2.7") as server:
         assert server.address == f"127.0.0.1:{server.port}"
+
+
+def read_slowly(seconds: float) -> None:
+    """Have this worker take its time for each chunk from an origin."""
+
+    class Slow:
+        def read(self, path: str, start: int, digest: str, into: memoryview) -> None:
+            time.sleep(seconds)
+            into[:] = CONTENT[start : start + len(into)]
+
+    keeper.open_origin = lambda location, single_file: Slow()  # type: ignore[assignment,return-value]
+
+
+def has_begun(folder: str) -> bool:
+    return any(Path(folder).glob("revision/*.partial"))
+
+
+def test_who_waits_has_the_model_though_the_keeper_is_retired_meanwhile(
+    client: Client, origin: Location, folder: str
+) -> None:
+    client.run(cannot_listen, False)
+    SharedCache(folder).join(client)
+    until(lambda: keepers_of(client, folder))
+    (leaving,) = keepers_of(client, folder)
+    (staying,) = set(workers_of(client)) - {leaving}
+    client.run(read_slowly, 0.5, workers=[leaving])
+    future = client.submit(bring, origin, folder, workers=[staying], pure=False)
+    until(lambda: has_begun(folder))
+    client.retire_workers([leaving])
+    assert future.result(PATIENCE_S) == CONTENT
+    assert keepers_of(client, folder) == [staying]

@@ -15,3 +15,11 @@ def test_who_asks_again_after_an_answer_waits_for_one_of_its_own() -> None:
     assert second.answered().problem == "the origin was down"
     waits.answer(Answer("host", "revision"))
     assert not later.answered().problem
+
+
+def test_nobody_waits_for_ever_when_the_worker_closes() -> None:
+    waits = Waits()
+    before = waits.join("revision")
+    waits.close(Answer("host", "", problem="the worker was closed"))
+    after = waits.join("revision")
+    assert before.answered().problem == after.answered().problem == "the worker was closed"
