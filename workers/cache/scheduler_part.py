@@ -22,7 +22,7 @@ from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, 
 
 _TICK_MS = 1000
 _GATHER_S = 0.003  # news of that long is answered together
-_NEWS = (Joined, Left, Holds, Dropped, Wants, Unwanted, Got, Failed, Alive)
+_News = Left | Holds | Dropped | Wants | Unwanted | Got | Failed | Alive
 
 logger = logging.getLogger(__name__)
 
@@ -97,23 +97,30 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
             self._askers.setdefault(message.key, set()).add(worker)
             self._pass_on(message)
             self._give_up(message.host)
-        elif isinstance(message, Answer):
-            self._answer(message)
         elif isinstance(message, Stands):
             self._standing.setdefault(message.host, {})[worker] = message.problem
             if message.problem:
                 self._part(message.host, worker)
-        elif isinstance(message, _NEWS):
-            if isinstance(message, Joined):
-                self._keepers[message.host] = worker
-                self._standing.setdefault(message.host, {})[worker] = ""
-                if self._budget is not None:  # before anything is asked for
-                    self._say(worker, self._budget)
-            self._registry.tell(message, time.monotonic())
-            if isinstance(message, Joined):
-                for ask in [ask for ask in self._asks.values() if ask.host == message.host]:
-                    self._pass_on(ask)
-            self._speak_soon()
+        elif isinstance(message, Joined):
+            self._join(worker, message)
+        elif isinstance(message, Answer | _News):
+            if self._keepers.get(message.host) != worker:  # the host has another now, whose news count
+                logger.debug("%s came late from %s", type(message).__name__, worker)
+            elif isinstance(message, Answer):
+                self._answer(message)
+            else:
+                self._registry.tell(message, time.monotonic())
+                self._speak_soon()
+
+    def _join(self, worker: str, joined: Joined) -> None:
+        self._keepers[joined.host] = worker
+        self._standing.setdefault(joined.host, {})[worker] = ""
+        if self._budget is not None:  # before anything is asked for
+            self._say(worker, self._budget)
+        self._registry.tell(joined, time.monotonic())
+        for ask in [ask for ask in self._asks.values() if ask.host == joined.host]:
+            self._pass_on(ask)
+        self._speak_soon()
 
     def _pass_on(self, ask: Ask) -> None:
         keeper = self._keepers.get(ask.host)
