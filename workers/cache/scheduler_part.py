@@ -48,6 +48,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         self._manifests: dict[str, ChunkManifest] = {}
         self._asks: dict[tuple[str, str], Ask] = {}
         self._askers: dict[tuple[str, str], set[str]] = {}
+        self._under_way: set[tuple[str, str]] = set()  # asks that the host's keeper has
         self._standing: dict[str, dict[str, str]] = {}  # by host and worker, why it cannot keep
         self._budget: Budget | None = None
         self._will_speak = False
@@ -118,18 +119,21 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         if self._budget is not None:  # before anything is asked for
             self._say(worker, self._budget)
         self._registry.tell(joined, time.monotonic())
+        self._under_way = {key for key in self._under_way if key[0] != joined.host}
         for ask in [ask for ask in self._asks.values() if ask.host == joined.host]:
             self._pass_on(ask)
         self._speak_soon()
 
     def _pass_on(self, ask: Ask) -> None:
         keeper = self._keepers.get(ask.host)
-        if keeper is not None:  # else the next one gets it when it joins
+        if keeper is not None and ask.key not in self._under_way:  # without one, the next one gets it when it joins
+            self._under_way.add(ask.key)
             self._say(keeper, replace(ask, manifest=self._manifests.get(ask.manifest.revision, ask.manifest)))
 
     def _answer(self, answer: Answer) -> None:
         key = (answer.host, answer.revision)
         self._asks.pop(key, None)
+        self._under_way.discard(key)
         for asker in self._askers.pop(key, ()):
             self._say(asker, answer)
 

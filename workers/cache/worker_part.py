@@ -244,9 +244,15 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         elif self._keeper is None:
             logger.debug("%s came to a worker that is not the keeper", type(message).__name__)
         elif isinstance(message, Ask):
-            threading.Thread(target=self._bring, args=(self._keeper, message), name="cache-bring", daemon=True).start()
+            self._begin(self._keeper, message)
         elif isinstance(message, Fetch | Recheck | Abandoned):
             self._keeper.obey(message)
+
+    def _begin(self, keeper: Keeper, ask: Ask) -> None:
+        try:
+            threading.Thread(target=self._bring, args=(keeper, ask), name="cache-bring", daemon=True).start()
+        except RuntimeError as error:  # no more threads; as it is under way here, nobody else answers
+            self._send(Answer(self._host, ask.manifest.revision, problem=f"The cache failed ({error})."))
 
     def _bring(self, keeper: Keeper, ask: Ask) -> None:
         revision = ask.manifest.revision

@@ -14,7 +14,7 @@ from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Joined, Unwanted, WantedChunk, Wants
 from pressrun.cache.sources import Limits
 from pressrun.location import Location
-from workers.cache.channel import Answer, Ask, Message, packed, unpacked
+from workers.cache.channel import Answer, Ask, Message, Stands, packed, unpacked
 from workers.cache.scheduler_part import CacheRegistry
 
 ASK = Ask("host", Location("s3://bucket/model"), ChunkManifest("revision", ()))
@@ -66,3 +66,28 @@ def test_only_the_keeper_answers_for_its_host(told: Told) -> None:
     assert not told.answers()
     told.hear("second", Answer("host", "revision"))
     assert told.answers() == [("third", "")]
+
+
+def test_a_keeper_is_asked_once_for_what_many_wait_for(told: Told) -> None:
+    told.hear("first", Joined("host", "", "host:1"))
+    for worker in ("second", "third", "third"):
+        told.hear(worker, ASK)
+    assert told.asked() == ["first"]
+    told.hear("second", Joined("host", "", "host:2"))
+    assert told.asked() == ["first", "second"]
+    told.hear("second", Answer("host", "revision"))
+    assert sorted(told.answers()) == [("second", ""), ("third", "")]
+    told.hear("third", ASK)
+    assert told.asked() == ["first", "second", "second"]
+
+
+def test_what_is_asked_for_fails_only_when_no_worker_of_the_host_can_keep_its_part(told: Told) -> None:
+    told.hear("first", Stands("host"))
+    told.hear("second", Stands("host"))
+    told.hear("first", ASK)
+    told.hear("first", Stands("host", "no more files"))
+    assert not told.answers()
+    told.registry.remove_worker(told.registry._scheduler, "second")
+    ((worker, problem),) = told.answers()
+    assert worker == "first"
+    assert "no more files" in problem
