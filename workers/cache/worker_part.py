@@ -44,7 +44,7 @@ _BEAT_MS = 4000
 _RETRY_S = 15.0
 
 logger = logging.getLogger(__name__)
-_LINKS: dict[Path, CacheLink] = {}
+_LINKS: list[CacheLink] = []  # several where workers are threads of one process
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +105,11 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         cluster = hashlib.sha256(self._settings.token).hexdigest()[:16]
         self._host_lock = HostLock(self._root / f"keeper-{cluster}-{digest_of(self._host)}.lock")
         self._stand()
-        _LINKS[self._root] = self
+        _LINKS.append(self)
 
     def teardown(self, worker: Worker) -> None:
         """Stop serving, fail whoever waits, and let another process be the keeper; called by Dask."""
-        _LINKS.pop(self._root, None)
+        _LINKS.remove(self)
         self._beats.stop()
         self._host_lock.release()
         self._stop_keeping()
@@ -288,7 +288,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
 
 def link_for(root: Path) -> CacheLink | None:
     """Return this process's link for a cache folder, or None outside a cluster that shares it."""
-    return _LINKS.get(root)
+    return next((link for link in reversed(_LINKS) if link.store.root == root), None)
 
 
 def _ip(address: str) -> str:

@@ -115,6 +115,19 @@ def test_behind_a_translated_address_a_keeper_listens_where_its_worker_does(tmp_
         assert server.address == f"127.0.0.1:{server.port}"
 
 
+def test_workers_in_one_process_share_the_cache_until_the_last_of_them_leaves(folder: str) -> None:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        SharedCache(folder).join(client)
+        for worker in workers_of(client):
+            assert link_for(Path(folder)) is not None
+            client.retire_workers([worker])
+            until(lambda worker=worker: worker not in workers_of(client))
+        until(lambda: link_for(Path(folder)) is None)
+
+
 def read_slowly(seconds: float) -> None:
     """Have this worker take its time for each chunk from an origin."""
 
