@@ -68,7 +68,23 @@ class Budget:
     budget_bytes: int
 
 
-Message = Ask | Answer | Budget | Event | Command
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """A worker would keep its host's part of the cache, or cannot for now.
+
+    Parameters
+    ----------
+    host : str
+        Its host.
+    problem : str
+        Why it cannot; "" where it waits for its turn.
+    """
+
+    host: str
+    problem: str = ""
+
+
+Message = Ask | Answer | Budget | Stands | Event | Command
 
 
 def stream_op(channel: str) -> str:
@@ -87,4 +103,4 @@ def unpacked(data: bytes) -> Message:
     return message
 
 
-__all__ = ["Answer", "Ask", "Budget", "Message", "packed", "stream_op", "unpacked"]
+__all__ = ["Answer", "Ask", "Budget", "Message", "Stands", "packed", "stream_op", "unpacked"]

@@ -25,29 +25,59 @@ class HostLock:
         self._path = path
         self._descriptor: int | None = None
         self._given_up = threading.Event()
+        self._guard = threading.RLock()  # of what follows from having the lock, against its release
 
-    def when_held(self, call: Callable[[], None]) -> None:
-        """Call once the lock is this process's, from a thread of its own."""
-        threading.Thread(target=self._wait, args=(call,), name="cache-lock", daemon=True).start()
+    def when_held(self, call: Callable[[], None], cannot: Callable[[Exception], None]) -> None:
+        """Call once the lock is this process's, from a thread of its own; never after `release`, which waits for it.
+
+        Parameters
+        ----------
+        call : callable
+            What to do then.
+        cannot : callable
+            Is told why the lock cannot be had, or what `call` raised, before others have their turn.
+        """
+        threading.Thread(target=self._stand, args=(call, cannot), name="cache-lock", daemon=True).start()
 
     def release(self) -> None:
         """Let go of the lock, or stop waiting for it."""
         self._given_up.set()
+        with self._guard:
+            self._let_go()
+
+    def _stand(self, call: Callable[[], None], cannot: Callable[[Exception], None]) -> None:
+        try:
+            self._wait(call)
+        except Exception as error:
+            with self._guard:
+                cannot(error)
+                self._let_go()
+
+    def _wait(self, call: Callable[[], None]) -> None:
+        while not self._given_up.is_set():
+            descriptor = self._locked()
+            with self._guard:
+                if self._given_up.is_set() or not self._is_path_of(descriptor):
+                    os.close(descriptor)  # given up, or the last holder removed the file: there is a new one to lock
+                    continue
+                self._descriptor = descriptor
+                call()
+                return
+
+    def _locked(self) -> int:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _let_go(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             self._path.unlink(missing_ok=True)  # while it is still held, so that nobody's lock is removed
             os.close(descriptor)
-
-    def _wait(self, call: Callable[[], None]) -> None:
-        while not self._given_up.is_set():
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if self._given_up.is_set() or not self._is_path_of(descriptor):
-                os.close(descriptor)  # given up, or the last holder removed the file: there is a new one to lock
-                continue
-            self._descriptor = descriptor
-            call()
-            return
 
     def _is_path_of(self, descriptor: int) -> bool:
         try:

@@ -18,11 +18,11 @@ from pressrun.cache.messages import Alive, Command, Dropped, Failed, Got, Holds,
 from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
 from pressrun.cache.traffic_report import TrafficReport
-from workers.cache.channel import Answer, Ask, Budget, Message, packed, stream_op, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, stream_op, unpacked
 
 _TICK_MS = 1000
 _GATHER_S = 0.003  # news of that long is answered together
-_NEWS = (Joined, Left, Holds, Dropped, Wants, Unwanted, Got, Failed, Alive)
+_News = Left | Holds | Dropped | Wants | Unwanted | Got | Failed | Alive
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +44,19 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         self.channel = channel
         self.name = stream_op(channel)
         self._limits = limits
+        self._keepers: dict[str, str] = {}
+        self._manifests: dict[str, ChunkManifest] = {}
+        self._asks: dict[tuple[str, str], Ask] = {}
+        self._askers: dict[tuple[str, str], set[str]] = {}
+        self._under_way: set[tuple[str, str]] = set()  # asks that the host's keeper has
+        self._standing: dict[str, dict[str, str]] = {}  # by host and worker, why it cannot keep
+        self._budget: Budget | None = None
+        self._will_speak = False
 
     async def start(self, scheduler: Scheduler) -> None:
         """Begin to listen; called by Dask on the scheduler."""
         self._scheduler = scheduler
         self._registry = Registry(self._limits)
-        self._keepers: dict[str, str] = {}
-        self._manifests: dict[str, ChunkManifest] = {}
-        self._asks: dict[tuple[str, str], Ask] = {}
-        self._askers: dict[tuple[str, str], set[str]] = {}
-        self._budget: Budget | None = None
-        self._will_speak = False
         scheduler.stream_handlers[self.name] = self._hear
         self._ticks = PeriodicCallback(self._tick, _TICK_MS)
         self._ticks.start()
@@ -67,10 +69,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         """Pass the leases of a keeper that is gone on; called by Dask."""
         for askers in self._askers.values():
             askers.discard(worker)
-        for host in [host for host, keeper in self._keepers.items() if keeper == worker]:
-            del self._keepers[host]
-            self._registry.tell(Left(host), time.monotonic())
-            self._speak_soon()
+        for host in [host for host, standing in self._standing.items() if standing.pop(worker, None) is not None]:
+            self._part(host, worker)
 
     def offer(self, manifest: ChunkManifest) -> None:
         """Have keepers use this manifest of its revision."""
@@ -97,26 +97,63 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
             self._asks.setdefault(message.key, message)
             self._askers.setdefault(message.key, set()).add(worker)
             self._pass_on(message)
-        elif isinstance(message, Answer):
-            key = (message.host, message.revision)
-            self._asks.pop(key, None)
-            for asker in self._askers.pop(key, ()):
-                self._say(asker, message)
-        elif isinstance(message, _NEWS):
-            if isinstance(message, Joined):
-                self._keepers[message.host] = worker
-                if self._budget is not None:  # before anything is asked for
-                    self._say(worker, self._budget)
-            self._registry.tell(message, time.monotonic())
-            if isinstance(message, Joined):
-                for ask in [ask for ask in self._asks.values() if ask.host == message.host]:
-                    self._pass_on(ask)
-            self._speak_soon()
+            self._give_up(message.host)
+        elif isinstance(message, Stands):
+            self._standing.setdefault(message.host, {})[worker] = message.problem
+            if message.problem:
+                self._part(message.host, worker)
+        elif isinstance(message, Joined):
+            self._join(worker, message)
+        elif isinstance(message, Answer | _News):
+            if self._keepers.get(message.host) != worker:  # the host has another now, whose news count
+                logger.debug("%s came late from %s", type(message).__name__, worker)
+            elif isinstance(message, Answer):
+                self._answer(message)
+            else:
+                self._registry.tell(message, time.monotonic())
+                self._speak_soon()
+
+    def _join(self, worker: str, joined: Joined) -> None:
+        self._keepers[joined.host] = worker
+        self._standing.setdefault(joined.host, {})[worker] = ""
+        if self._budget is not None:  # before anything is asked for
+            self._say(worker, self._budget)
+        self._registry.tell(joined, time.monotonic())
+        self._under_way = {key for key in self._under_way if key[0] != joined.host}
+        for ask in [ask for ask in self._asks.values() if ask.host == joined.host]:
+            self._pass_on(ask)
+        self._speak_soon()
 
     def _pass_on(self, ask: Ask) -> None:
         keeper = self._keepers.get(ask.host)
-        if keeper is not None:  # else the next one gets it when it joins
+        if keeper is not None and ask.key not in self._under_way:  # without one, the next one gets it when it joins
+            self._under_way.add(ask.key)
             self._say(keeper, replace(ask, manifest=self._manifests.get(ask.manifest.revision, ask.manifest)))
+
+    def _answer(self, answer: Answer) -> None:
+        key = (answer.host, answer.revision)
+        self._asks.pop(key, None)
+        self._under_way.discard(key)
+        for asker in self._askers.pop(key, ()):
+            self._say(asker, answer)
+
+    def _part(self, host: str, worker: str) -> None:
+        """Take a host's part from a worker that cannot keep it, if it is the keeper."""
+        if self._keepers.get(host) == worker:
+            del self._keepers[host]
+            self._registry.tell(Left(host), time.monotonic())
+            self._speak_soon()
+        self._give_up(host)
+
+    def _give_up(self, host: str) -> None:
+        """Answer what is asked for on a host of whose workers none can keep its part."""
+        standing = self._standing.get(host, {})
+        if not standing:
+            self._standing.pop(host, None)
+        elif all(standing.values()):
+            problem = f"No worker of {host} can keep its part of the cache: {next(iter(standing.values()))}"
+            for ask in [ask for ask in self._asks.values() if ask.host == host]:
+                self._answer(Answer(*ask.key, problem=problem))
 
     def _tick(self) -> None:
         now_s = time.monotonic()

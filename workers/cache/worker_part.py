@@ -5,10 +5,12 @@ Knows nothing of chunks; the keeper fetches, the registry decides.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,22 +25,26 @@ from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Brought
-from workers.cache.channel import Answer, Ask, Budget, Message, packed, stream_op, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, stream_op, unpacked
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_server import ChunkServer
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.eviction import DiskUse
 from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.host_lock import HostLock
+from workers.cache.host_name import digest_of, host_name
 from workers.cache.keeper import Keeper
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
+from workers.cache.sockets import address_of
+from workers.cache.waits import Waits
 from workers.cache.zone import zone_of
 
 _BEAT_MS = 4000
+_RETRY_S = 15.0
 
 logger = logging.getLogger(__name__)
-_LINKS: dict[Path, CacheLink] = {}
+_LINKS: list[CacheLink] = []  # several where workers are threads of one process
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +95,25 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._root = Path(self._settings.folder).expanduser()
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._keeper: Keeper | None = None
-        self._host = f"{_ip(worker.address)}:{self._root}"
-        self._answers: dict[str, _Waiting] = {}
-        self._lock = threading.Lock()
+        self._host = host_name(_ip(worker.address), self._root)
+        self._waits = Waits()
         self._store = ChunkStore(self._root, dropped=self._tell_dropped)
         self._server: ChunkServer | None = None
         worker.stream_handlers[self.name] = self._hear
         self._beats = PeriodicCallback(self._beat, _BEAT_MS)
         self._beats.start()
         cluster = hashlib.sha256(self._settings.token).hexdigest()[:16]
-        self._host_lock = HostLock(self._root / f"keeper-{cluster}.lock")
-        self._host_lock.when_held(self._become_keeper)
-        _LINKS[self._root] = self
+        self._host_lock = HostLock(self._root / f"keeper-{cluster}-{digest_of(self._host)}.lock")
+        self._stand()
+        _LINKS.append(self)
 
     def teardown(self, worker: Worker) -> None:
         """Stop serving, fail whoever waits, and let another process be the keeper; called by Dask."""
-        _LINKS.pop(self._root, None)
+        _LINKS.remove(self)
         self._beats.stop()
         self._host_lock.release()
-        if self._keeper is not None:
-            self._keeper.close()
-        if self._server is not None:
-            self._server.close()
-        with self._lock:
-            waiting = list(self._answers.values())
-        for wait in waiting:
-            wait.answer(Answer(self._host, "", problem="the worker was closed"))
+        self._stop_keeping()
+        self._waits.close(Answer(self._host, "", problem="The worker was closed before the model was there."))
 
     def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
         """Return the folder of a revision once it lies whole on this host.
@@ -136,12 +135,9 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         folder = self._store.folder_of(manifest)
         if folder is not None:
             return Brought(folder)
-        with self._lock:
-            waiting = self._answers.setdefault(manifest.revision, _Waiting())
+        wait = self._waits.join(manifest.revision)
         self._send(Ask(self._host, location, manifest, single_file))
-        answer = waiting.answered()
-        with self._lock:
-            self._answers.pop(manifest.revision, None)
+        answer = wait.answered()
         if answer.problem:
             raise InvalidModel(answer.problem)
         folder = self._store.folder_of(manifest)
@@ -180,20 +176,52 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             raise InvalidModel(f"The model of revision {manifest.revision} was asked of a worker that is no keeper.")
         self._keeper.bring(None, manifest, timeout_s=timeout_s)
 
+    def _stand(self) -> None:
+        self._send(Stands(self._host))
+        self._host_lock.when_held(self._become_keeper, self._cannot_keep)
+
     def _become_keeper(self) -> None:
         """Serve this host's chunks; called from the lock's thread once this process has the lock."""
-        security = self._worker.security
-        listen, connect = security.get_listen_args("worker"), security.get_connection_args("worker")
+        connect = self._worker.security.get_connection_args("worker")
         host = _ip(self._worker.address)
-        token = self._settings.token
-        self._server = ChunkServer(
-            self._store.find, token, listen.get("ssl_context"), uploads=2 * self._settings.limits.uploads, host=host
-        )
-        me = Joined(self._host, zone_of(self._worker), f"{_bracketed(host)}:{self._server.port}")
-        client = ChunkClient(token, connect.get("ssl_context"))
+        self._server = self._listening(host)
+        me = Joined(self._host, zone_of(self._worker), address_of(host, self._server.port))
+        client = ChunkClient(self._settings.token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
         cache_metrics().shows(self._now)
+
+    def _listening(self, host: str) -> ChunkServer:
+        listen = self._worker.security.get_listen_args("worker")
+        serve = partial(
+            ChunkServer,
+            self._store.find,
+            self._settings.token,
+            listen.get("ssl_context"),
+            uploads=2 * self._settings.limits.uploads,
+        )
+        try:
+            return serve(host=host)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            return serve(host=_ip(self._worker.listen_address))  # the others' address of this host is a translated one
+
+    def _cannot_keep(self, error: Exception) -> None:
+        """Have another process of the host try, and this one again after a while; called from the lock's thread."""
+        problem = f"{type(error).__name__}: {error}"
+        logger.error("This worker cannot keep the part of %s in the cache.", self._host, exc_info=error)
+        self._stop_keeping()
+        self._send(Stands(self._host, problem))
+        self._worker.loop.add_callback(self._worker.loop.call_later, _RETRY_S, self._stand)
+
+    def _stop_keeping(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        server, self._server = self._server, None
+        if keeper is not None:
+            keeper.close()
+        if server is not None:
+            server.close()
 
     def _now(self) -> HostNow:
         """Return how things stand here, for Prometheus."""
@@ -210,30 +238,35 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Answer):
-            with self._lock:
-                waiting = self._answers.get(message.revision)
-            if waiting is not None:
-                waiting.answer(message)
+            self._waits.answer(message)
         elif isinstance(message, Budget):
             note_budget(self._root, message.budget_bytes)
         elif self._keeper is None:
             logger.debug("%s came to a worker that is not the keeper", type(message).__name__)
         elif isinstance(message, Ask):
-            threading.Thread(target=self._bring, args=(self._keeper, message), name="cache-bring", daemon=True).start()
+            self._begin(self._keeper, message)
         elif isinstance(message, Fetch | Recheck | Abandoned):
             self._keeper.obey(message)
+
+    def _begin(self, keeper: Keeper, ask: Ask) -> None:
+        try:
+            threading.Thread(target=self._bring, args=(keeper, ask), name="cache-bring", daemon=True).start()
+        except RuntimeError as error:  # no more threads; as it is under way here, nobody else answers
+            self._send(Answer(self._host, ask.manifest.revision, problem=f"The cache failed ({error})."))
 
     def _bring(self, keeper: Keeper, ask: Ask) -> None:
         revision = ask.manifest.revision
         try:
             brought = keeper.bring(ask.location, ask.manifest, ask.single_file)
         except (InvalidModel, OriginFailed) as error:
-            self._send(Answer(self._host, revision, problem=str(error)))
+            answer = Answer(self._host, revision, problem=str(error))
         except Exception as error:
             logger.exception("a model could not be brought to this host")
-            self._send(Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error})."))
+            answer = Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error}).")
         else:
-            self._send(Answer(self._host, revision, brought.origin_bytes))
+            answer = Answer(self._host, revision, brought.origin_bytes)
+        if keeper is self._keeper:  # else this worker leaves, and the host's next keeper is asked
+            self._send(answer)
 
     def _tell_dropped(self, chunk_ids: tuple[str, ...]) -> None:
         if self._keeper is not None:
@@ -253,34 +286,13 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             logger.debug("news of the cache could not be sent any more")
 
 
-class _Waiting:
-    """Tasks of this process that wait for one revision."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._answer: Answer | None = None
-
-    def answer(self, answer: Answer) -> None:
-        self._answer = answer
-        self._done.set()
-
-    def answered(self) -> Answer:
-        self._done.wait()
-        assert self._answer is not None
-        return self._answer
-
-
 def link_for(root: Path) -> CacheLink | None:
     """Return this process's link for a cache folder, or None outside a cluster that shares it."""
-    return _LINKS.get(root)
+    return next((link for link in reversed(_LINKS) if link.store.root == root), None)
 
 
 def _ip(address: str) -> str:
     return urlsplit(address).hostname or "127.0.0.1"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 __all__ = ["CacheLink", "CacheSettings", "link_for"]

@@ -1,0 +1,93 @@
+"""What the cache's registry on the scheduler takes in, and from which of a host's workers, told to it one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tornado.ioloop import PeriodicCallback
+
+from pressrun.cache.chunk_manifest import ChunkManifest
+from pressrun.cache.messages import Joined, Unwanted, WantedChunk, Wants
+from pressrun.cache.sources import Limits
+from pressrun.location import Location
+from workers.cache.channel import Answer, Ask, Message, Stands, packed, unpacked
+from workers.cache.scheduler_part import CacheRegistry
+
+ASK = Ask("host", Location("s3://bucket/model"), ChunkManifest("revision", ()))
+
+
+class Told:
+    """A scheduler that keeps what is sent to its workers, with a cache's registry."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Message]] = []
+        self.stream_handlers: dict[str, Callable[..., Any]] = {}
+        self.stream_comms = ("first", "second", "third")
+        self.loop = SimpleNamespace(call_later=lambda delay_s, call: None)
+        self.registry = CacheRegistry("channel", Limits())
+        asyncio.run(self.registry.start(self))  # type: ignore[arg-type]
+
+    def worker_send(self, worker: str, told: dict[str, Any]) -> None:
+        self.sent.append((worker, unpacked(told["packed"])))
+
+    def hear(self, worker: str, message: Message) -> None:
+        self.stream_handlers[self.registry.name](worker, packed("channel", message)["packed"])
+
+    def answers(self) -> list[tuple[str, str]]:
+        return [(worker, message.problem) for worker, message in self.sent if isinstance(message, Answer)]
+
+    def asked(self) -> list[str]:
+        return [worker for worker, message in self.sent if isinstance(message, Ask)]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    monkeypatch.setattr(PeriodicCallback, "start", lambda self: None)
+    return Told()
+
+
+def test_late_news_of_the_last_keeper_take_nothing_from_the_next(told: Told) -> None:
+    told.hear("first", Joined("host", "", "host:1"))
+    told.hear("second", Joined("host", "", "host:2"))
+    told.hear("second", Wants("host", (WantedChunk("chunk", 1),)))
+    told.hear("first", Unwanted("host", ("chunk",)))
+    assert told.registry._registry.swarm.hosts["host"].wants.keys() == {"chunk"}
+
+
+def test_only_the_keeper_answers_for_its_host(told: Told) -> None:
+    told.hear("first", Joined("host", "", "host:1"))
+    told.hear("third", ASK)
+    told.hear("second", Joined("host", "", "host:2"))
+    told.hear("first", Answer("host", "revision", problem="late"))
+    assert not told.answers()
+    told.hear("second", Answer("host", "revision"))
+    assert told.answers() == [("third", "")]
+
+
+def test_a_keeper_is_asked_once_for_what_many_wait_for(told: Told) -> None:
+    told.hear("first", Joined("host", "", "host:1"))
+    for worker in ("second", "third", "third"):
+        told.hear(worker, ASK)
+    assert told.asked() == ["first"]
+    told.hear("second", Joined("host", "", "host:2"))
+    assert told.asked() == ["first", "second"]
+    told.hear("second", Answer("host", "revision"))
+    assert sorted(told.answers()) == [("second", ""), ("third", "")]
+    told.hear("third", ASK)
+    assert told.asked() == ["first", "second", "second"]
+
+
+def test_what_is_asked_for_fails_only_when_no_worker_of_the_host_can_keep_its_part(told: Told) -> None:
+    told.hear("first", Stands("host"))
+    told.hear("second", Stands("host"))
+    told.hear("first", ASK)
+    told.hear("first", Stands("host", "no more files"))
+    assert not told.answers()
+    told.registry.remove_worker(told.registry._scheduler, "second")
+    ((worker, problem),) = told.answers()
+    assert worker == "first"
+    assert "no more files" in problem
