@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, *args: Any, sizes: bool, **options: Any) -> None:
-        self._sizes = sizes
+    def __init__(self, *args: Any, sizes: bool, ranges: bool, **options: Any) -> None:
+        self._sizes, self._ranges = sizes, ranges
         super().__init__(*args, **options)
 
     def log_message(self, *args: Any) -> None:
@@ -25,7 +25,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             return super().send_head()
-        state, asked = path.stat(), self.headers.get("Range")
+        state, asked = path.stat(), self._ranges and self.headers.get("Range")
         start, stop = _range(asked, state.st_size)
         self.send_response(206 if asked else 200)
         if asked:
@@ -44,17 +44,20 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             return
 
 
-def _range(asked: str | None, size_bytes: int) -> tuple[int, int]:
-    if not asked:
+def _range(asked: str | bool | None, size_bytes: int) -> tuple[int, int]:
+    if not isinstance(asked, str):
         return 0, size_bytes
     first, _, last = asked.removeprefix("bytes=").partition("-")
     return int(first), min(int(last or size_bytes) + 1, size_bytes)
 
 
 @contextmanager
-def web_server(folder: Path, sizes: bool = True) -> Iterator[str]:
-    """Serve a folder until the end of the block, and yield its URL; without `sizes` no answer tells its length."""
-    handler = partial(_Handler, sizes=sizes, directory=str(folder))
+def web_server(folder: Path, sizes: bool = True, ranges: bool = True) -> Iterator[str]:
+    """Serve a folder until the end of the block, and yield its URL.
+
+    Without `sizes` no answer tells its length, and without `ranges` each has the whole file.
+    """
+    handler = partial(_Handler, sizes=sizes, ranges=ranges, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()

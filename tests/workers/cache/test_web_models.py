@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pressrun.cache.chunk_manifest import cut
+from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.any_folder import read_any
 from pressrun.models.diffusers_folder import ModelFile
 from tests import runs
 from tests.adapters import write_adapter
+from tests.pressrun.models.small_model import write_model
 from tests.web_server import web_server
 from workers.model_cache import ensure_local
 
@@ -32,6 +35,34 @@ def test_adapters_of_one_size_and_time_on_a_web_server_are_not_taken_for_each_ot
             assert (brought.path / f"{name}.safetensors").read_bytes() == served
             revisions.add(facts.revision)
     assert len(revisions) == 2
+
+
+def test_a_model_in_a_folder_of_a_web_server_is_brought_and_is_another_one_at_another_url(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "web" / "paint")
+    shutil.copytree(folder, tmp_path / "web" / "tuned")  # with the times of the files
+    with web_server(tmp_path / "web") as url:
+        location = Location(f"{url}/paint")
+        facts = read_any(location)
+        brought = ensure_local(location, facts, tmp_path / "cache")
+        for file in facts.files:
+            assert (brought.path / file.path).read_bytes() == (folder / file.path).read_bytes()
+        assert read_any(Location(f"{url}/paint/")).revision == facts.revision
+        assert read_any(Location(f"{url}/tuned")).revision != facts.revision
+
+
+@pytest.mark.parametrize(
+    ("lack", "reason"),
+    [
+        ({"sizes": False}, "size of .* is not told by its server"),
+        ({"ranges": False}, "8 were asked for.* serves ranges"),
+    ],
+)
+def test_a_web_server_that_cannot_serve_models_is_named_with_what_it_lacks(
+    lack: dict[str, bool], reason: str, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "paint")
+    with web_server(tmp_path, **lack) as url, pytest.raises(InvalidModel, match=reason):
+        read_any(Location(f"{url}/paint"))
 
 
 @pytest.mark.parametrize(
