@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
+from deployments.cache_folder import writable_folder
 from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
@@ -212,7 +213,7 @@ def _drop(root: Path, chosen: tuple[RevisionState, ...]) -> dict[str, str]:
 def _bring_here(location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:
     from workers.model_cache import ensure_local
 
-    brought = ensure_local(location, facts, folder.expanduser().absolute())
+    brought = ensure_local(location, facts, writable_folder(folder))
     held_bytes = max(0, sum(file.size_bytes for file in facts.files) - brought.origin_bytes)
     return account_of_pulls([Pull("this host", facts.revision, brought.origin_bytes, held_bytes)], brought.seconds)
 

@@ -15,13 +15,12 @@ import xxhash
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
+from pressrun.models.listing import names_contents, place_of
 
 MIB = 2**20
 SMALLEST_CHUNK_BYTES = 8 * MIB
 _MOST_CHUNKS = 2000  # a file; larger files get larger chunks, so that no registry holds millions of them
 _VERSION = 1
-# Digests that name contents wherever they lie; others (a time, a version) only name a file's state in its place.
-_CONTENT_DIGESTS = ("etag:", "md5hash:", "content_md5:", "checksum:", "xxh3:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +248,8 @@ def _check(file: ChunkedFile, name: str) -> None:
 
 def _cut(location: Location, file: ModelFile, smallest: int) -> ChunkedFile:
     named = [file.digest, str(file.size_bytes)]
-    if not file.digest.startswith(_CONTENT_DIGESTS):
-        named += [str(location), file.path]
+    if not names_contents(location, file.digest):  # it only names the file's state in its place
+        named += [place_of(location), file.path]
     content = hashlib.blake2b("\0".join(named).encode(), digest_size=16).hexdigest()
     return ChunkedFile(file.path, file.size_bytes, file.digest, content, chunk_bytes_of(file.size_bytes, smallest))
 

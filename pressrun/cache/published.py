@@ -136,13 +136,14 @@ class _Published:
             return "has no hashes there"
         if then.size_bytes != file.size_bytes:
             return f"has {file.size_bytes} bytes, and had {then.size_bytes}"
+        if then.hashes and then.chunk_bytes != file.chunk_bytes:  # hosts hold several chunks in memory at a time
+            return f"is cut into chunks of {file.chunk_bytes} bytes, and was into chunks of {then.chunk_bytes}"
         if file.digest not in self.names[file.path]:
             return f"is {file.digest} in the listing, and was {then.digest}"
         return ""
 
     def with_hashes(self, file: ChunkedFile) -> ChunkedFile:
-        then = self.files[file.path]
-        return replace(file, chunk_bytes=then.chunk_bytes, hashes=then.hashes)
+        return replace(file, hashes=self.files[file.path].hashes)
 
 
 def _published(location: Location, facts: AnyFacts) -> _Published | None:

@@ -38,8 +38,8 @@ class Adapter:
     location : Location
         Its file, or the folder that holds it.
     revision : str
-        32 hexadecimal digits over size and digest of the file, whatever its name; part of the id of every picture that
-        uses it.
+        32 hexadecimal digits over size and digest of the file, whatever its name, and over its place where the digest
+        does not tell contents apart; part of the id of every picture that uses it.
     weight_bytes : int
         Size of the file.
     files : tuple of ModelFile
@@ -106,8 +106,8 @@ def read_adapter(name: str, location: Location) -> tuple[Adapter, dict[str, Laye
         (file,) = describe(listing, [path])
     except InvalidModel as error:
         raise InvalidModel(f"The adapter {name!r} cannot be used. {error}") from error
-    # The same file under another name is the same adapter.
-    revision = revision_of((replace(file, path="adapter"),))
+    # The same file under another name is the same adapter, where its digest tells that it is the same.
+    revision = revision_of(listing.location.child(path), (replace(file, path="adapter"),))
     return Adapter(name, location, revision, file.size_bytes, (file,)), changes
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pressrun.location import Location
-from pressrun.models.listing import ModelListing, list_model
+from pressrun.models.listing import ModelListing, list_model, names_a_write, place_of
 from pressrun.models.native_size import native_size_px, size_multiple_px
 from pressrun.models.pipeline_index import INDEX_NAME, read_index, read_settings
 from pressrun.models.weight_files import choose_variant, loaded_files
@@ -50,7 +50,8 @@ class ModelFacts:
     name : str
         Last part of its location.
     revision : str
-        32 hexadecimal digits (BLAKE2b) over path, size and digest of every file; part of every picture's id.
+        32 hexadecimal digits (BLAKE2b) over path, size and digest of every file, and over the place where the digests
+        do not tell contents apart; part of every picture's id.
     pipeline_class : str
         Class name of the diffusers pipeline.
     width_px, height_px : int
@@ -109,7 +110,7 @@ def read_model(location: Location) -> ModelFacts:
     width_px, height_px = native_size_px(denoiser, decoder)
     return ModelFacts(
         name=listing.root.rpartition("/")[2],
-        revision=revision_of(files),
+        revision=revision_of(location, files),
         pipeline_class=index.pipeline_class,
         width_px=width_px,
         height_px=height_px,
@@ -129,11 +130,21 @@ def describe(listing: ModelListing, paths: list[str]) -> tuple[ModelFile, ...]:
     return tuple(ModelFile(path, listing.size_bytes(path), digest) for path, digest in zip(paths, digests, strict=True))
 
 
-def revision_of(files: tuple[ModelFile, ...]) -> str:
-    """Return the digest over a model's files: 32 hexadecimal digits."""
+def revision_of(location: Location, files: tuple[ModelFile, ...]) -> str:
+    """Return the digest over a model's files: 32 hexadecimal digits.
+
+    Parameters
+    ----------
+    location : Location
+        Where they lie; part of the revision only where files of other bytes could have the same digests.
+    files : tuple of ModelFile
+        What loading reads.
+    """
     hasher = hashlib.blake2b(digest_size=16)
     for file in files:
         hasher.update(f"{file.path}\0{file.size_bytes}\0{file.digest}\n".encode())
+    if not all(names_a_write(location, file.digest) for file in files):
+        hasher.update(f"at {place_of(location)}\n".encode())
     return hasher.hexdigest()
 
 

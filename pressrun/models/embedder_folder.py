@@ -63,7 +63,7 @@ def read_embedder(location: Location) -> EmbedderFacts:
     files = describe(listing, paths)
     return EmbedderFacts(
         name=listing.root.rpartition("/")[2],
-        revision=revision_of(files),
+        revision=revision_of(location, files),
         dimension=_dimension(read_settings(listing, "config.json"), location),
         weight_bytes=sum(listing.size_bytes(path) for path in weights),
         files=files,

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import fsspec
 import xxhash
@@ -17,11 +20,19 @@ import xxhash
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 
+_INFO_THREADS = 8
 HASH_BLOCK_BYTES = 8 * 1024 * 1024
 PUBLISHED_NAME = "pressrun-chunks.json"  # hashes of the model, by Pressrun itself; no part of it
 # What object stores call a file's checksum or version, best first.
 _CHECKSUM_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "VersionId", "generation")
-_TIME_KEYS = ("LastModified", "last_modified", "mtime", "updated", "created")
+_TIME_KEYS = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
+_OF_CONTENTS = ("md5hash:", "content_md5:", "checksum:", "xxh3:")
+_OF_A_WRITE = ("etag:", "versionid:", "generation:")
+# Stores whose ETag is made of the contents. That of nginx, Apache and Caddy is made of time and size, which two
+# adapters unpacked together have in common.
+_ETAG_OF_CONTENTS = ("s3", "s3a")
+# Stores whose ETag is new with every write and is never given to another file.
+_ETAG_OF_A_WRITE = ("gs", "gcs", "az", "abfs", "abfss", "adl")
 
 Result = TypeVar("Result")
 
@@ -49,8 +60,15 @@ class ModelListing:
     infos: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     def size_bytes(self, path: str) -> int:
-        """Return a file's size."""
-        return int(self.infos[path]["size"])
+        """Return a file's size; InvalidModel where nobody tells it."""
+        told = self.infos[path].get("size")
+        if told is None:
+            raise InvalidModel(
+                f"The size of {path} of {self.location} is not told by its server, and nothing can be planned or "
+                "checked without. Have it answer with Content-Length and serve ranges, or copy the files to a bucket "
+                "or folder."
+            )
+        return int(told)
 
     def folder(self, name: str) -> list[str]:
         """Return the names of the files that stand directly in a folder."""
@@ -61,6 +79,11 @@ class ModelListing:
         """Return a file's bytes, or those from `start` up to `end`."""
         full = self.full_path(path)
         data: bytes = _reached(self.location, lambda: self.filesystem.cat_file(full, start=start, end=end))
+        if start is not None and end is not None and len(data) > end - start:
+            raise InvalidModel(
+                f"The server sends {len(data)} bytes of {path} of {self.location} where {end - start} were asked for. "
+                "Use one that serves ranges, or copy the files to a bucket or folder."
+            )
         return data
 
     def digest(self, path: str) -> str:
@@ -79,7 +102,7 @@ class ModelListing:
             if info.get(key):
                 return f"{key.lower()}:{str(info[key]).strip(chr(34))}"
         times = (str(info[key]) for key in _TIME_KEYS if info.get(key))
-        return f"size:{self.size_bytes(path)},time:{next(times, '')}"
+        return f"size:{info.get('size')},time:{next(times, '')}"
 
     def full_path(self, path: str) -> str:
         """Return a file's path on the filesystem."""
@@ -127,7 +150,63 @@ def list_model(location: Location, single_file: bool = False) -> ModelListing:
         )
     if not infos:
         raise InvalidModel(_no_adapter_there(location) if single_file else _nothing_there(location))
-    return ModelListing(location, filesystem, root, {p: i for p, i in infos.items() if not _is_hidden(p)})
+    shown = {path: info for path, info in infos.items() if not _is_hidden(path)}
+    return ModelListing(location, filesystem, root, _with_sizes(filesystem, root, shown))
+
+
+def _with_sizes(
+    filesystem: fsspec.AbstractFileSystem, root: str, infos: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Ask for files one by one where the listing tells names alone, as a web server's does."""
+
+    def ask(path: str) -> Mapping[str, Any]:
+        # A listing links to things that are no files; who needs a size that is lacking is told so.
+        with suppress(Exception):
+            told: Mapping[str, Any] = filesystem.info(f"{root}/{path}")
+            return told
+        return infos[path]
+
+    lacking = [path for path, info in infos.items() if info.get("size") is None]
+    with ThreadPoolExecutor(_INFO_THREADS) as threads:
+        return {**infos, **dict(zip(lacking, threads.map(ask, lacking), strict=True))}
+
+
+def names_contents(location: Location, digest: str) -> bool:
+    """Return whether files of the same digest hold the same bytes wherever they lie.
+
+    Parameters
+    ----------
+    location : Location
+        Where the file was listed.
+    digest : str
+        What `ModelListing.digest` returned there.
+    """
+    return digest.startswith(_OF_CONTENTS) or (digest.startswith("etag:") and _scheme(location) in _ETAG_OF_CONTENTS)
+
+
+def names_a_write(location: Location, digest: str) -> bool:
+    """Return whether no file of other bytes has this digest, though a copy of the same bytes may have another.
+
+    Parameters
+    ----------
+    location : Location
+        Where the file was listed.
+    digest : str
+        What `ModelListing.digest` returned there.
+    """
+    is_of_a_write = digest.startswith(_OF_A_WRITE) and _scheme(location) in _ETAG_OF_A_WRITE
+    return is_of_a_write or names_contents(location, digest)
+
+
+def place_of(location: Location) -> str:
+    """Return what tells a location from all others; to be hashed and never shown, as it holds the URL's query."""
+    queries = (urlsplit(link).query for link in location.url.split("::"))
+    return "?".join([str(location).rstrip("/"), *filter(None, queries)])
+
+
+def _scheme(location: Location) -> str:
+    """Return the scheme of the store that a chained URL ends in."""
+    return location.url.rpartition("::")[2].partition("://")[0]
 
 
 def _only_file(
@@ -186,4 +265,4 @@ def _reached(location: Location, call: Callable[[], Result]) -> Result:
         ) from None
 
 
-__all__ = ["PUBLISHED_NAME", "ModelListing", "list_model"]
+__all__ = ["PUBLISHED_NAME", "ModelListing", "list_model", "names_a_write", "names_contents", "place_of"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployments.console import ExitCode
 from pressrun.location import Location
 from pressrun.models.any_folder import read_any
 from tests import runs
@@ -52,6 +53,17 @@ def test_a_folder_that_is_not_there_is_empty_and_stays_away(said: Any, root: Pat
     assert "0 bytes in 0 models, no limit set" in out
     assert listed(said, root)["revisions"] == []
     assert not root.exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/in/it"])
+def test_a_cache_folder_that_cannot_be_one_is_named_with_the_remedy(
+    said: Any, tmp_path: Path, model: str, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = said("cache", "preload", model, "--folder", tmp_path / place)
+    assert code == ExitCode.REFUSED
+    assert f"The cache folder {tmp_path / place} cannot be made or written (" in err
+    assert "--folder" in err
 
 
 def test_a_model_is_brought_shown_and_dropped(said: Any, root: Path, model: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from workers.cache.chunk_store import ChunkStore
@@ -38,8 +38,8 @@ def arriving(
     Path
         Where the model's folder is or will be.
     Await
-        Returns a file's path once the file is whole; raises what `bring` raised, and FileNotFoundError for files that
-        the model does not have.
+        Returns a file's path once the file is whole, and a folder's once the model is; raises what `bring` raised, and
+        FileNotFoundError at once for what the model does not have.
     """
     folder = store.root / manifest.revision
     with ThreadPoolExecutor(1, thread_name_prefix="cache-arrival") as thread:
@@ -52,17 +52,18 @@ class _Arrival:
     def __init__(self, store: ChunkStore, manifest: ChunkManifest, brought: Future[CachedModel]) -> None:
         self._store, self._manifest, self._brought = store, manifest, brought
         self._folder = store.root / manifest.revision
-        self._paths = {file.path for file in manifest.files}
+        self._paths = {PurePosixPath(file.path) for file in manifest.files}
+        self._folders = {folder for path in self._paths for folder in path.parents}
 
     def file(self, path: Path) -> Path:
-        name = path.relative_to(self._folder).as_posix()
-        if name not in self._paths:  # a folder, which is whole when all of it is, or what the model does not have
+        name = PurePosixPath(path.relative_to(self._folder))
+        if name in self._folders:  # whole at the latest when everything is
             self._brought.result()
-            if path.exists():
-                return path
+            return path
+        if name not in self._paths:
             raise FileNotFoundError(path)
         while not self._brought.done():
-            found = self._store.file_of(self._manifest, name)
+            found = self._store.file_of(self._manifest, str(name))
             if found is not None:
                 return found
             _wait(self._brought)

@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from types import TracebackType
 from typing import BinaryIO, ClassVar
 
+from workers.cache.admission import Admission
 from workers.cache.chunk_protocol import (
     ProtocolError,
     Session,
@@ -59,7 +60,9 @@ class ChunkServer:
     Attributes
     ----------
     connections : int
-        Most connections; the one that has been idle for longest makes room for a new one.
+        Most connections of hosts; the one that has been idle for longest makes room for a new one.
+    unproved : int
+        Most connections beside them that have yet to show that they know the token; the oldest makes room.
     handshake_s : float
         Time for a new connection to show that it knows the token, and for a request that has begun to be whole.
     idle_s : float
@@ -76,6 +79,7 @@ class ChunkServer:
     """
 
     connections: ClassVar[int] = 512
+    unproved: ClassVar[int] = 64
     handshake_s: ClassVar[float] = 5.0
     idle_s: ClassVar[float] = 60.0
     stall_s: ClassVar[float] = 20.0
@@ -100,10 +104,10 @@ class ChunkServer:
         self._host = host or _LOOPBACK
         self._listener = listen(self._host, _ACCEPT_WAIT_S)
         self._port = int(self._listener.getsockname()[1])
-        self._changed = threading.Condition()  # of what follows
+        self._admission = Admission(self.connections, self.unproved)
+        self._lock = threading.Lock()  # of what follows
         self._sent_bytes = 0
         self._threads: dict[socket.socket, threading.Thread] = {}
-        self._idle: dict[socket.socket, None] = {}  # the longest idle first
         self._closing = threading.Event()
         self._accepting = threading.Thread(target=self._accept, name="chunk-server", daemon=True)
         self._accepting.start()
@@ -131,7 +135,7 @@ class ChunkServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts, on Linux; elsewhere it wakes soon
         self._accepting.join(_CLOSE_S)
-        with self._changed:
+        with self._lock:
             threads = dict(self._threads)
         for sock in threads:
             cut(sock)
@@ -167,13 +171,13 @@ class ChunkServer:
             sock = self._wrapped(raw)
         except OSError:  # the peer is gone already
             return raw.close()
-        with self._changed:
-            if not self._make_room():
-                return sock.close()
+        self._admission.enter(sock)
+        with self._lock:
             thread = threading.Thread(target=self._serve, args=(sock,), name="chunk-upload", daemon=True)
             try:
                 thread.start()  # it cannot end before this lock is free
             except RuntimeError:
+                self._admission.leave(sock)
                 sock.close()
                 raise
             self._threads[sock] = thread
@@ -183,20 +187,11 @@ class ChunkServer:
             return raw
         return self._ssl_context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
 
-    def _make_room(self) -> bool:
-        self._changed.wait_for(lambda: self._idle or len(self._threads) < self.connections, _ACCEPT_WAIT_S)
-        if len(self._threads) < self.connections:
-            return True
-        longest_idle = next(iter(self._idle), None)
-        if longest_idle is None:
-            return False
-        del self._idle[longest_idle]
-        cut(longest_idle)
-        return True
-
     def _serve(self, sock: socket.socket) -> None:
         try:
             session = self._welcomed(sock)
+            if not self._admission.prove(sock):
+                return
             while not self._closing.is_set():
                 self._answer(sock, self._next_request(sock, session))
         except (ProtocolError, _FileChanged) as error:
@@ -206,10 +201,9 @@ class ChunkServer:
         except Exception:
             logger.exception("The chunk server hung up on %s after a fault of its own.", _peer_of(sock))
         finally:
-            with self._changed:
-                self._idle.pop(sock, None)
+            self._admission.leave(sock)
+            with self._lock:
                 del self._threads[sock]
-                self._changed.notify_all()
             sock.close()
 
     def _welcomed(self, sock: socket.socket) -> Session:
@@ -218,12 +212,9 @@ class ChunkServer:
         return welcome(sock, self._token, deadline)
 
     def _next_request(self, sock: socket.socket, session: Session) -> str:
-        with self._changed:
-            self._idle[sock] = None
-            self._changed.notify_all()
+        self._admission.rest(sock)
         chunk_id = receive_request(sock, session, self.idle_s, self.handshake_s)
-        with self._changed:
-            self._idle.pop(sock, None)
+        self._admission.work(sock)
         return chunk_id
 
     def _answer(self, sock: socket.socket, chunk_id: str) -> None:
@@ -263,7 +254,7 @@ class ChunkServer:
             if not send_portion(sock, file, start, count, Deadline(self.stall_s)):
                 raise _FileChanged(piece, os.fstat(file.fileno()).st_size)
             start += count
-            with self._changed:
+            with self._lock:
                 self._sent_bytes += count
             if self._limit:
                 self._closing.wait(self._limit.due_s(count))

@@ -151,6 +151,22 @@ def test_files_of_another_size_and_new_ones_are_told(model: Path, caplog: pytest
     assert "tokenizer/added_tokens.json has no hashes there" in caplog.text
 
 
+@pytest.mark.parametrize("chunk_bytes", [MIB, LARGE + 1024 * MIB])
+def test_hashes_of_chunks_of_another_size_than_hosts_make_are_passed_over(
+    chunk_bytes: int, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    location = Location(str(model))
+    publish(location)
+    told = json.loads((model / PUBLISHED_NAME).read_text())
+    (unet,) = (file for file in told["files"] if file["path"] == UNET)
+    unet |= {"chunk_bytes": chunk_bytes, "xxh3": ["0" * 32] * -(-unet["size_bytes"] // chunk_bytes)}
+    (model / PUBLISHED_NAME).write_text(json.dumps(told))
+    manifest = manifest_for(location, read_model(location))
+    assert {file.path for file in manifest.files if not file.hashes} == {UNET}
+    assert max(chunk.size_bytes for chunk in manifest.chunks()) == 8 * MIB
+    assert f"{UNET} is cut into chunks of 8388608 bytes, and was into chunks of {chunk_bytes}" in caplog.text
+
+
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"[]", b'{"version": 2}', b'{"version": 1, "files": [{}]}'])
 def test_a_damaged_file_is_passed_over_and_published_anew(
     damage: bytes, model: Path, caplog: pytest.LogCaptureFixture
