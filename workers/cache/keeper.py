@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 
-from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import (
     ORIGIN,
     Abandoned,
@@ -37,11 +36,12 @@ from pressrun.cache.traffic_report import WireSource
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Bring, Brought
-from workers.cache.chunk_client import ChunkClient, PeerBusy, PeerLacks, PeerRefused, PeerTimedOut
+from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.fetching import Fetched, Fetcher, FetchFailed
 from workers.cache.filling import Filling
 from workers.cache.metrics import cache_metrics
-from workers.cache.origin import Origin, OriginFailed, open_origin
+from workers.cache.origin import Origin, open_origin
 from workers.cache.published import Editions
 
 logger = logging.getLogger(__name__)
@@ -69,10 +69,9 @@ class Keeper:
     ) -> None:
         self._me = me
         self._store = store
-        self._client = client
+        self._fetcher = Fetcher(client)
         self._send = send
         self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
-        self._scratch = threading.local()
         self._lock = threading.Lock()
         self._brings: dict[str, Bring] = {}
         self._one_at_a_time: dict[str, threading.Lock] = {}
@@ -182,7 +181,7 @@ class Keeper:
             brings = list(self._brings.values())
         for bring in brings:
             bring.fail("the worker was closed")
-        self._client.close()
+        self._fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self, origin: Origin | None, filling: Filling) -> Bring:
@@ -229,35 +228,24 @@ class Keeper:
             if order.chunk_id in held:  # it came while it was asked for
                 self._send(Holds(self._me.host, {order.chunk_id: held[order.chunk_id]}))
             return
-        into = self._buffer(chunk.size_bytes)
-        began = time.monotonic()
         try:
-            if order.source == ORIGIN:
-                waiting[0].read(chunk, into)
-            else:
-                self._client.fetch(order.address, order.chunk_id, into, order.timeout_s)
-        except (PeerLacks, PeerRefused, PeerTimedOut, OriginFailed) as error:
-            self._fail(order, _fault_of(error), str(error))
+            fetched = self._fetcher.fetch(order, chunk, waiting[0])
+        except FetchFailed as error:
+            self._fail(order, error.fault, error.reason)
             return
-        seconds = time.monotonic() - began
-        found = hash_of(into)
-        if order.xxh3 and found != order.xxh3:
-            reason = f"{chunk.path} has other bytes from {chunk.start} on than its hash says; publish the model again"
-            self._fail(order, "origin" if order.source == ORIGIN else "corrupt", reason)
-            return
-        self._keep(order, into, found, seconds)
+        self._keep(order, fetched)
 
-    def _keep(self, order: Fetch, data: memoryview, found: str, seconds: float) -> None:
+    def _keep(self, order: Fetch, came: Fetched) -> None:
         for bring in self._waiting_for(order.chunk_id):
             try:
-                bring.keep(order.chunk_id, data, found)
+                bring.keep(order.chunk_id, came.data, came.xxh3)
             except Exception as error:
                 bring.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
                 self._fail(order, "disk")
                 return
         near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
-        cache_metrics().received("origin" if order.source == ORIGIN else near, len(data), seconds)
-        self._send(Got(self._me.host, order.chunk_id, order.source, seconds, found))
+        cache_metrics().received("origin" if order.source == ORIGIN else near, len(came.data), came.seconds)
+        self._send(Got(self._me.host, order.chunk_id, order.source, came.seconds, came.xxh3))
 
     def _recheck(self, order: Recheck) -> None:
         if not self._store.recheck(order.chunk_id):
@@ -272,28 +260,10 @@ class Keeper:
         cache_metrics().faulted(fault)
         self._send(Failed(self._me.host, order.chunk_id, order.source, fault, reason))
 
-    def _buffer(self, size_bytes: int) -> memoryview:
-        # Not straight into the file: until it is checked nothing may stand there, and a slow flight whose chunk came
-        # another way meanwhile must not write over it.
-        held: bytearray = getattr(self._scratch, "buffer", bytearray())
-        if len(held) < size_bytes:
-            held = self._scratch.buffer = bytearray(size_bytes)
-        return memoryview(held)[:size_bytes]
-
 
 def _wants(host: str, bring: Bring) -> Wants:
     lacking = list(bring.lacking.values())
     return Wants(host, tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking))
-
-
-def _fault_of(error: Exception) -> Fault:
-    if isinstance(error, OriginFailed):
-        return "gone" if error.lasting else "origin"
-    if isinstance(error, PeerLacks):
-        return "missing"
-    if isinstance(error, PeerBusy):
-        return "busy"
-    return "timeout" if isinstance(error, PeerTimedOut) else "refused"
 
 
 __all__ = ["Keeper"]
