@@ -167,6 +167,7 @@ class Registry:
             self._bytes_per_s = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * speed
         self._enter(host, event, now_s)
         self.swarm.hold(host, event.chunk_id)
+        self.swarm.unwant(host, event.chunk_id)
 
     @_heard.register
     def _(self, event: Failed, now_s: float) -> None:
@@ -203,11 +204,12 @@ class Registry:
 
     def _count_origin_fault(self, event: Failed) -> None:
         faults = self._origin_faults[event.chunk_id] = self._origin_faults.get(event.chunk_id, 0) + 1
-        if (faults < self.limits.attempts and event.fault != "gone") or self.swarm.holders(event.chunk_id):
+        if (faults < self.limits.attempts and event.fault != "gone") or self.swarm.givers(event.host, event.chunk_id):
             return
         del self._origin_faults[event.chunk_id]  # whoever asks for it later starts afresh
         for name in list(self.swarm.wanting(event.chunk_id)):
-            self._abandon(self.swarm.hosts[name], event.chunk_id, event.reason)
+            if not self.swarm.givers(name, event.chunk_id):
+                self._abandon(self.swarm.hosts[name], event.chunk_id, event.reason)
 
     def _accuse(self, host: HostState, event: Failed, now_s: float) -> None:
         self._said.append(Recheck(event.source, event.chunk_id))

@@ -136,6 +136,8 @@ def _is_deserted(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> 
     """Return whether no holder serves this host and no copy is under way to anybody else, so none will come."""
     if any(is_usable(host, name, now_s) for name in swarm.holders(chunk_id)):
         return False
+    if not _may_be_first(swarm, host, chunk_id, now_s):
+        return False
     return next(swarm.flying(chunk_id), None) is None
 
 

@@ -118,9 +118,8 @@ class Swarm:
                 self.end(flight)
 
     def hold(self, host: HostState, chunk_id: str) -> None:
-        """Note that a host has a chunk."""
+        """Note that a host has a chunk, for others; it may still want it, for a revision that does not have it yet."""
         host.held.add(chunk_id)
-        self.unwant(host, chunk_id)
         self._holders.setdefault(chunk_id, set()).add(host.name)
         self.unread.pop(chunk_id, None)
         for name in self._wanting.get(chunk_id, ()):
@@ -138,9 +137,7 @@ class Swarm:
             self._set_unread(chunk_id)
 
     def want(self, host: HostState, chunk: WantedChunk) -> None:
-        """Note that a host lacks a chunk, whatever was known before: it would wait for ever if that were wrong."""
-        if chunk.chunk_id in host.held:
-            self.drop(host, chunk.chunk_id)
+        """Note that a host lacks a chunk; others may still have it from there, if it was known to be there."""
         host.wants[chunk.chunk_id] = chunk
         self.waiting.add(host.name)
         self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
@@ -191,6 +188,10 @@ class Swarm:
     def holders(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that have a chunk."""
         return self._holders.get(chunk_id, set())
+
+    def givers(self, name: str, chunk_id: str) -> set[str]:
+        """Return the names of the other hosts that have a chunk, as a host sees it."""
+        return self.holders(chunk_id) - {name}
 
     def wanting(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that lack a chunk."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pressrun.cache.chunk_manifest import Chunk
+from pressrun.cache.messages import WantedChunk, Wants
 from workers.cache.filling import Filling
 from workers.cache.origin import Origin, OriginFailed
 
@@ -69,24 +71,43 @@ class Bring:
         with self._lock:
             self.origin_bytes += len(into)
 
-    def keep(self, chunk_id: str, data: memoryview, xxh3: str) -> None:
+    def keep(self, chunk_id: str, data: memoryview | bytes, xxh3: str) -> bool:
         """Write a chunk that was checked to its place; one that came before is passed over.
 
-        Raises
-        ------
-        OSError
-            If the disk does not take it.
+        Returns
+        -------
+        bool
+            False where it cannot be written, which is the end of the bring.
         """
         with self._lock:
             chunk = self.lacking.get(chunk_id)
         if chunk is None:
-            return
-        if self.filling.put(chunk, data, xxh3):
-            self.filling.publish_file(chunk.path)  # its fsync is done while others still come
+            return True
+        try:
+            if self.filling.put(chunk, data, xxh3):
+                self.filling.publish_file(chunk.path)  # its fsync is done while others still come
+        except Exception as error:
+            self.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
+            return False
         with self._lock:
             self.lacking.pop(chunk_id, None)
             if not self.lacking:
                 self._done.set()
+        return True
+
+    def keep_held(self, *chunk_ids: str) -> tuple[str, ...]:
+        """Take what this host has by now, of these chunks or of all that lack; returns which ones that were."""
+        came = []
+        for chunk in [self.lacking.get(chunk_id) for chunk_id in chunk_ids or tuple(self.lacking)]:
+            found = self.filling.found_here(chunk) if chunk else None
+            if chunk and found and self.keep(chunk.chunk_id, *found):
+                came.append(chunk.chunk_id)
+        return tuple(came)
+
+    def wants(self, host: str, only: Collection[str] | None = None) -> Wants:
+        """Return the news that a host lacks its chunks, or some of them."""
+        lacking = [chunk for chunk in tuple(self.lacking.values()) if only is None or chunk.chunk_id in only]
+        return Wants(host, tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking))
 
     def fail(self, problem: str) -> None:
         """Have whoever waits know why it cannot come; the first problem counts."""
@@ -99,4 +120,11 @@ class Bring:
             self.fail(f"{len(self.lacking)} of its chunks did not come within {timeout_s:.0f} s")
 
 
-__all__ = ["Bring", "Brought"]
+def bring_of(filling: Filling, origin: Origin | None) -> Bring:
+    """Return what a filling that has just begun waits for."""
+    lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
+    digests = {file.path: file.digest for file in filling.manifest.files}
+    return Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())))
+
+
+__all__ = ["Bring", "Brought", "bring_of"]

@@ -5,7 +5,6 @@ Knows nothing of where chunks come from, nor of budgets.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ from filelock import FileLock
 
 from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
 from pressrun.errors import PressrunError
-from workers.cache.filling_file import FillingFile, opened
+from workers.cache.filling_file import FillingFile, read_piece
 from workers.cache.held_chunks import HeldChunks, Place, ids_of
 from workers.cache.revision_folder import RevisionFolder, sync_folder
 
@@ -125,6 +124,15 @@ class Filling:
             for twin in self._same[chunk.chunk_id]:
                 self._write(twin, data, xxh3)
         return file.has_all
+
+    def found_here(self, chunk: Chunk) -> tuple[bytes, str] | None:
+        """Return a chunk's bytes and their hash from any file of this host that has them sound, else None."""
+        for place in (*self._held.all(chunk.chunk_id), *self._held.all(chunk.alias)):
+            if place.piece.size_bytes == chunk.size_bytes and place.xxh3 == (chunk.xxh3 or place.xxh3):
+                data = read_piece(place.piece)
+                if hash_of(data) == place.xxh3:
+                    return data, place.xxh3
+        return None
 
     def whole_files(self) -> dict[str, Path]:
         """Return where the files lie that have all of their chunks, by their path in the manifest."""
@@ -251,16 +259,9 @@ class Filling:
 
     def _copy_from_here(self, chunk: Chunk) -> None:
         """Take a chunk from another file of this host."""
-        place = self._held.find(chunk.chunk_id) or self._held.find(chunk.alias)
-        if place is None or place.xxh3 != (chunk.xxh3 or place.xxh3):
-            return
-        try:
-            with opened(place.piece.path) as descriptor:
-                data = os.pread(descriptor, place.piece.size_bytes, place.piece.start)
-        except FileNotFoundError:  # dropped a moment ago
-            return
-        if len(data) == chunk.size_bytes and hash_of(data) == place.xxh3:
-            self._write(chunk, data, place.xxh3)
+        found = self.found_here(chunk)
+        if found:
+            self._write(chunk, *found)
 
     def _with_hashes(self) -> ChunkManifest:
         found = {(path, number): xxh3 for path, file in self._files.items() for number, xxh3 in file.hashes.items()}

@@ -29,19 +29,16 @@ from pressrun.cache.messages import (
     Joined,
     Recheck,
     Unwanted,
-    WantedChunk,
-    Wants,
 )
 from pressrun.cache.traffic_report import WireSource
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
-from workers.cache.bring import Bring, Brought
+from workers.cache.bring import Bring, Brought, bring_of
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.fetching import Fetched, Fetcher, FetchFailed
-from workers.cache.filling import Filling
 from workers.cache.metrics import cache_metrics
-from workers.cache.origin import Origin, open_origin
+from workers.cache.origin import open_origin
 from workers.cache.published import Editions
 
 logger = logging.getLogger(__name__)
@@ -92,7 +89,7 @@ class Keeper:
         with self._lock:
             brings = list(self._brings.values())
         for bring in brings:
-            self._send(_wants(self._me.host, bring))
+            self._send(bring.wants(self._me.host))
 
     def bring(
         self,
@@ -133,9 +130,12 @@ class Keeper:
             folder = self._store.folder_of(manifest)
             if folder is not None:
                 return Brought(folder)
+            # It may take a while, in which other revisions bring what this one lacks too.
+            origin = open_origin(location, single_file) if location else None
             with closing(self._store.begin(manifest, timeout_s)) as filling:
-                bring = self._begin(open_origin(location, single_file) if location else None, filling)
+                bring = bring_of(filling, origin)
                 try:
+                    self._begin(bring)
                     bring.wait(timeout_s)
                 finally:
                     self._forget(bring)
@@ -174,6 +174,11 @@ class Keeper:
             self._send(Holds(self._me.host, held))
             gone = held.keys() - self._store.held().keys()  # meanwhile, and perhaps told before these news
             self._send(Dropped(self._me.host, tuple(gone)))
+            with self._lock:
+                brings = list(self._brings.values())
+            for bring in brings:
+                if came := bring.keep_held():
+                    self._take_back(came)
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
@@ -184,24 +189,34 @@ class Keeper:
         self._fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, origin: Origin | None, filling: Filling) -> Bring:
-        lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
-        digests = {file.path: file.digest for file in filling.manifest.files}
-        bring = Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())))
+    def _begin(self, bring: Bring) -> None:
         with self._lock:
             self._brings[bring.revision] = bring
-        self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
-        wants = _wants(self._me.host, bring)
-        had_bytes = filling.manifest.size_bytes - sum(chunk.size_bytes for chunk in wants.chunks)
+        bring.keep_held()  # what other brings got before they knew of this one; what they get now, it is given
+        self._send(Holds(self._me.host, self._store.held()))
+        wants = bring.wants(self._me.host)
+        had_bytes = bring.filling.manifest.size_bytes - sum(chunk.size_bytes for chunk in wants.chunks)
         cache_metrics().held(had_bytes)
         self._send(replace(wants, had_bytes=had_bytes))
-        return bring
 
     def _forget(self, bring: Bring) -> None:
         with self._lock:
             self._brings.pop(bring.revision, None)
-            others = {chunk_id for other in self._brings.values() for chunk_id in other.lacking}
-        self._send(Unwanted(self._me.host, tuple(set(bring.lacking) - others)))
+            others = {chunk_id for other in self._brings.values() for chunk_id in tuple(other.lacking)}
+        self._take_back(tuple(set(bring.lacking) - others))
+
+    def _take_back(self, chunk_ids: tuple[str, ...]) -> None:
+        self._send(Unwanted(self._me.host, chunk_ids))
+        self._want_still(chunk_ids)
+
+    def _want_still(self, chunk_ids: tuple[str, ...]) -> None:
+        """Ask again for what a bring lacks, after news that took the wish back, perhaps while it was made."""
+        with self._lock:
+            brings = list(self._brings.values())
+        for bring in brings:
+            lacking = set(bring.lacking)
+            if not lacking.isdisjoint(chunk_ids):
+                self._send(bring.wants(self._me.host, lacking.intersection(chunk_ids)))
 
     def _waiting_for(self, chunk_id: str) -> list[Bring]:
         with self._lock:
@@ -221,12 +236,16 @@ class Keeper:
                 self._reading -= Counter({order.chunk_id: int(from_origin)})
 
     def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
+        for bring in waiting:
+            bring.keep_held(order.chunk_id)  # another revision here may have it under another id
+        waiting = self._waiting_for(order.chunk_id)
         chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
         if chunk is None:
             self._fail(order, "unneeded")
             held = self._store.held()
             if order.chunk_id in held:  # it came while it was asked for
                 self._send(Holds(self._me.host, {order.chunk_id: held[order.chunk_id]}))
+            self._want_still((order.chunk_id,))
             return
         try:
             fetched = self._fetcher.fetch(order, chunk, waiting[0])
@@ -236,16 +255,14 @@ class Keeper:
         self._keep(order, fetched)
 
     def _keep(self, order: Fetch, came: Fetched) -> None:
-        for bring in self._waiting_for(order.chunk_id):
-            try:
-                bring.keep(order.chunk_id, came.data, came.xxh3)
-            except Exception as error:
-                bring.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
+        while waiting := self._waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
+            if not all([bring.keep(order.chunk_id, came.data, came.xxh3) for bring in waiting]):
                 self._fail(order, "disk")
                 return
         near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
         cache_metrics().received("origin" if order.source == ORIGIN else near, len(came.data), came.seconds)
         self._send(Got(self._me.host, order.chunk_id, order.source, came.seconds, came.xxh3))
+        self._want_still((order.chunk_id,))
 
     def _recheck(self, order: Recheck) -> None:
         if not self._store.recheck(order.chunk_id):
@@ -259,11 +276,6 @@ class Keeper:
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
         cache_metrics().faulted(fault)
         self._send(Failed(self._me.host, order.chunk_id, order.source, fault, reason))
-
-
-def _wants(host: str, bring: Bring) -> Wants:
-    lacking = list(bring.lacking.values())
-    return Wants(host, tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking))
 
 
 __all__ = ["Keeper"]

@@ -161,6 +161,16 @@ def test_a_host_that_asks_for_what_it_was_thought_to_have_gets_it() -> None:
     assert simulation.origin_reads == ["c0"]
 
 
+def test_a_host_that_wants_for_one_model_what_another_has_keeps_its_wish_and_serves_others() -> None:
+    cluster = Simulation({"a": "", "b": ""})
+    cluster.registry.tell(Wants("a", CHUNKS[:1]), 0.0)
+    cluster.registry.tell(Holds("a", hashes("c0")), 0.0)
+    cluster.registry.tell(Wants("b", CHUNKS[:1]), 0.0)
+    cluster.run()
+    assert cluster.held["a"] == cluster.held["b"] == {"c0"}
+    assert not cluster.registry.swarm.waiting
+
+
 def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster = Simulation({"slow": "", "fast": "", "new": ""})
     for name in ("slow", "fast"):

@@ -52,6 +52,17 @@ class AnyHistory(RuleBasedStateMachine):
             self.cluster.registry.tell(Dropped(name, (chunk.chunk_id,)), self.cluster.now)
             self.cluster.registry.tell(Wants(name, (chunk,)), self.cluster.now)
 
+    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
+    def find(self, name: str, chunk: WantedChunk) -> None:
+        """It comes to the host in a revision that does not need it; the one that does lacks it still."""
+        if name not in self.gone:
+            self.cluster.registry.tell(Holds(name, hashes(chunk.chunk_id)), self.cluster.now)
+
+    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
+    def want_again(self, name: str, chunk: WantedChunk) -> None:
+        if name not in self.gone:
+            self.cluster.registry.tell(Wants(name, (chunk,)), self.cluster.now)
+
     @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
     def look(self, seconds: float) -> None:
         self.cluster.now += seconds
@@ -86,7 +97,6 @@ class AnyHistory(RuleBasedStateMachine):
             assert len(host.flights) <= LIMITS.downloads
             assert host.uploads == sum(flight.source == host.name for flight in flights) <= LIMITS.uploads
             assert host.origin_reads() <= LIMITS.origin_each
-            assert not host.held & set(host.wants)
             assert set(host.ready) <= set(host.wants)
         assert not set(swarm.unread) & set(swarm.leases)
 
@@ -101,6 +111,7 @@ class AnyHistory(RuleBasedStateMachine):
                 cluster.take_commands()
         for name in set(cluster.zones) - self.gone:
             assert not cluster.registry.swarm.hosts[name].wants
+            assert cluster.held[name] == {chunk.chunk_id for chunk in CHUNKS}
 
 
 TestAnyHistory = pytest.mark.filterwarnings("default")(AnyHistory.TestCase)

@@ -1,0 +1,61 @@
+"""Models that one host brings at once, and share chunks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pressrun.location import Location
+from tests.workers.cache.stored_models import CHUNK_BYTES, Files, contents, manifest_of, model
+from workers.cache import keeper as keeping
+from workers.cache.alone import AloneKeeper
+from workers.cache.chunk_store import ChunkStore
+
+FIRST, SECOND = Location("s3://models/first"), Location("s3://models/second")
+SHARED = model(1, chunks=12)
+MODELS: dict[str, Files] = {FIRST.url: SHARED, SECOND.url: SHARED | {"model_index.json": b"another"}}
+
+
+class ReadOrigin:
+    """An origin of bytes that counts its reads, and lets a test look in between."""
+
+    def __init__(self, files: Files, reads: list[tuple[str, int]], before: Callable[[], None]) -> None:
+        self._files, self._reads, self._before = files, reads, before
+
+    def read(self, path: str, start: int, digest: str, into: memoryview) -> None:
+        self._before()
+        self._reads.append((path, start))
+        into[:] = self._files[path][start : start + len(into)]
+
+
+def test_what_two_models_share_is_read_once_however_their_bringing_overlaps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[tuple[str, int]] = []
+    some_came, second_asked = threading.Event(), threading.Event()
+
+    def before() -> None:
+        if len(reads) > 5:  # the rest comes once the second model is under way too
+            some_came.set()
+            assert second_asked.wait(20)
+
+    def open_origin(location: Location, single_file: bool) -> ReadOrigin:
+        if location == SECOND:
+            assert some_came.wait(20)
+            threading.Timer(0.1, second_asked.set).start()
+        return ReadOrigin(MODELS[location.url], reads, before)
+
+    monkeypatch.setattr(keeping, "open_origin", open_origin)
+    with AloneKeeper(ChunkStore(tmp_path)) as keeper, ThreadPoolExecutor() as threads:
+        brings = [
+            threads.submit(keeper.bring, location, manifest_of(MODELS[location.url], revision))
+            for location, revision in ((FIRST, "r1"), (SECOND, "r2"))
+        ]
+        folders = [bring.result(timeout=30).path for bring in brings]
+    assert [contents(folder) for folder in folders] == [MODELS[FIRST.url], MODELS[SECOND.url]]
+    chunks = sum(-(-len(content) // CHUNK_BYTES) for content in SHARED.values())
+    assert len(reads) == chunks + 1
