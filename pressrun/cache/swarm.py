@@ -5,6 +5,7 @@ Knows nothing of who ought to fetch what from where.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -91,8 +92,9 @@ class Swarm:
         self.hosts: dict[str, HostState] = {}
         self.waiting: set[str] = set()  # names of hosts that lack something
         self.leases: dict[str, Flight] = {}
-        # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give. Values mean nothing.
-        self.unread: dict[str, None] = {}
+        # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give; what was tried in vain
+        # comes first. Values mean nothing.
+        self.unread: OrderedDict[str, None] = OrderedDict()
         self._holders: dict[str, set[str]] = {}
         self._wanting: dict[str, set[str]] = {}
         self._flying: dict[str, dict[tuple[str, str], Flight]] = {}
@@ -181,6 +183,8 @@ class Swarm:
         if flight.source == ORIGIN:
             del self.leases[flight.chunk_id]
             self._set_unread(flight.chunk_id)
+            if flight.chunk_id in self.unread:
+                self.unread.move_to_end(flight.chunk_id, last=False)
         elif flight.source in self.hosts:
             self.hosts[flight.source].uploads -= 1
         self._set_ready(host, flight.chunk_id)
@@ -196,6 +200,10 @@ class Swarm:
     def wanting(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that lack a chunk."""
         return self._wanting.get(chunk_id, set())
+
+    def wanted(self) -> list[str]:
+        """Return every chunk that a host lacks."""
+        return list(self._wanting)
 
     def flying(self, chunk_id: str) -> Iterator[Flight]:
         """Yield what is under way of a chunk, to any host."""

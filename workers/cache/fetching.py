@@ -95,7 +95,7 @@ class Fetcher:
         found = hash_of(into)
         if order.xxh3 and found != order.xxh3:
             reason = f"{chunk.path} has other bytes from {chunk.start} on than its hash says; publish the model again"
-            raise FetchFailed("origin" if order.source == ORIGIN else "corrupt", reason)
+            raise FetchFailed("corrupt", reason)
         return Fetched(into, found, seconds)
 
     def close(self) -> None:

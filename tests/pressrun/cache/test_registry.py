@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pressrun.cache.messages import ORIGIN, Abandoned, Alive, Failed, Got, Holds, Left, Recheck, Wants
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pressrun.cache.messages import ORIGIN, Abandoned, Alive, Failed, Fault, Fetch, Got, Holds, Left, Recheck, Wants
 from pressrun.cache.sources import Limits
 from tests.pressrun.cache.registry_simulation import CHUNKS, LIMITS, Simulation, hashes
 
@@ -108,22 +113,61 @@ def test_who_sent_spoilt_bytes_reads_nothing_from_the_origin_for_others() -> Non
     assert cluster.held["bad"] | {"c0"} == cluster.held["good"] == {chunk.chunk_id for chunk in CHUNKS}
 
 
-def test_what_the_origin_cannot_give_is_given_up_for_everybody_with_the_reason() -> None:
-    cluster = Simulation({"one": "", "two": ""})
-    for name in ("one", "two"):
-        cluster.registry.tell(Wants(name, CHUNKS[:1]), 0.0)
+def failing(
+    cluster: Simulation, fails: Callable[[Fetch], bool], fault: Fault = "origin", until_s: float = 1000.0
+) -> int:
+    """Play until somebody is told to give up, each read taking some 20 s; return how many failed."""
     tries = 0
     while not cluster.said:
-        cluster.take_commands()
-        for fetch in cluster.under_way:
-            tries += 1
-            cluster.registry.tell(Failed(fetch.host, "c0", ORIGIN, "origin", "the bucket is shut"), cluster.now)
-        cluster.under_way.clear()
-        cluster.now += 1.0
-        assert cluster.now < 100
+        for _ in range(20):
+            cluster.now += 1.0
+            cluster.take_commands()
+        if cluster.now > until_s:
+            break
+        for fetch in list(cluster.under_way):
+            if fetch.source == ORIGIN and fails(fetch):
+                tries += 1
+                cluster.under_way.remove(fetch)
+                cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, ORIGIN, fault, "it is shut"), cluster.now)
+            else:
+                cluster.arrive(fetch)
+    return tries
+
+
+LONG_READS = replace(LIMITS, lease_s=30.0)
+
+
+def test_a_chunk_that_the_origin_cannot_give_is_given_up_for_everybody_while_it_gives_others() -> None:
+    cluster = Simulation({"one": "", "two": ""}, replace(LONG_READS, origin_each=1, origin_all=2))
+    cluster.want_all()
+    tries = failing(cluster, lambda fetch: fetch.chunk_id == "c0")
     assert tries == LIMITS.attempts
-    assert {said.host for said in cluster.said if isinstance(said, Abandoned)} == {"one", "two"}
-    assert all(isinstance(said, Abandoned) and said.reason == "the bucket is shut" for said in cluster.said)
+    assert set(cluster.said) == {Abandoned(name, "c0", "it is shut") for name in ("one", "two")}
+
+
+def test_bytes_that_the_origin_has_other_than_were_published_are_given_up_after_a_few_reads() -> None:
+    cluster = Simulation({"one": ""}, LONG_READS)
+    cluster.registry.tell(Wants("one", CHUNKS[:1]), 0.0)
+    assert failing(cluster, lambda fetch: True, "corrupt") == LIMITS.attempts
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_all_that_only_a_shut_origin_has_is_given_up_after_minutes(number: int) -> None:
+    cluster = Simulation({f"h{index}": "" for index in range(number)}, LONG_READS)
+    cluster.want_all()
+    failing(cluster, lambda fetch: True)
+    assert LIMITS.origin_patience_s <= cluster.now < 2 * LIMITS.origin_patience_s
+    assert {(said.host, said.chunk_id) for said in cluster.said if isinstance(said, Abandoned)} == {
+        (host, chunk.chunk_id) for host in cluster.zones for chunk in CHUNKS
+    }
+
+
+def test_an_origin_that_is_away_for_minutes_is_waited_for() -> None:
+    cluster = Simulation({"one": "", "two": ""}, LONG_READS)
+    cluster.want_all()
+    failing(cluster, lambda fetch: cluster.now < 240.0, until_s=600.0)
+    assert not cluster.said
+    assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
 
 
 def test_what_the_origin_has_no_more_is_given_up_at_once() -> None:
