@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pressrun.cache.chunk_manifest import Chunk
 from pressrun.cache.messages import WantedChunk, Wants
-from workers.cache.filling import Filling
+from workers.cache.filling import Filling, LacksChunks
 from workers.cache.origin import Origin, OriginFailed
 
 
@@ -104,6 +104,16 @@ class Bring:
                 came.append(chunk.chunk_id)
         return tuple(came)
 
+    def lacks_again(self) -> bool:
+        """Take note of chunks that were there and were found spoilt; returns whether there are any."""
+        with self._lock:  # under which what came is put away
+            again = {chunk.chunk_id: chunk for chunk in self.filling.lacking}
+            if self.problem or again.keys() <= self.lacking.keys():
+                return False
+            self.lacking.update((chunk_id, again[chunk_id]) for chunk_id in again.keys() - self.lacking.keys())
+            self._done.clear()
+        return True
+
     def wants(self, host: str, only: Collection[str] | None = None) -> Wants:
         """Return the news that a host lacks its chunks, or some of them."""
         lacking = [chunk for chunk in tuple(self.lacking.values()) if only is None or chunk.chunk_id in only]
@@ -111,13 +121,34 @@ class Bring:
 
     def fail(self, problem: str) -> None:
         """Have whoever waits know why it cannot come; the first problem counts."""
-        self.problem = self.problem or problem
-        self._done.set()
+        with self._lock:
+            self.problem = self.problem or problem
+            self._done.set()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Return once everything is there or cannot come; what is not there in time counts as what cannot come."""
         if self.lacking and not self._done.wait(timeout_s):
             self.fail(f"{len(self.lacking)} of its chunks did not come within {timeout_s:.0f} s")
+
+    def publish(self, timeout_s: float | None, ask_again: Callable[[], None]) -> Path | None:
+        """Return the revision's folder once it is whole; None if that cannot be.
+
+        Parameters
+        ----------
+        timeout_s : float or None
+            As `wait` takes it.
+        ask_again : callable
+            Called where some of what had come was found spoilt.
+        """
+        while True:
+            self.wait(timeout_s)
+            if self.problem:
+                return None
+            try:
+                return self.filling.publish()
+            except LacksChunks:
+                self.lacks_again()
+                ask_again()
 
 
 def bring_of(filling: Filling, origin: Origin | None) -> Bring:

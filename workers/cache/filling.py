@@ -26,6 +26,10 @@ class WrongChunk(PressrunError):
     """A chunk's bytes are not those that the manifest, or an earlier copy of it, says they are."""
 
 
+class LacksChunks(ValueError):
+    """A revision cannot be published, as chunks are lacking: they never came, or were found spoilt since."""
+
+
 class Filling:
     """A revision that this process alone may write, until `close`.
 
@@ -164,12 +168,12 @@ class Filling:
 
         Raises
         ------
-        ValueError
-            If chunks are lacking.
+        LacksChunks
+            If it does.
         """
         with self._publishing:
             if self._lacking:
-                raise ValueError(f"{self.folder} lacks {len(self._lacking)} chunks and cannot be published.")
+                raise LacksChunks(f"{self.folder} lacks {len(self._lacking)} chunks and cannot be published.")
             with ThreadPoolExecutor(_THREADS) as threads:
                 list(threads.map(self._publish_file, self._files))
             for parent in {file.path.parent for file in self._files.values()}:
@@ -268,4 +272,4 @@ class Filling:
         return self.manifest.with_hashes(found)
 
 
-__all__ = ["Filling", "WrongChunk"]
+__all__ = ["Filling", "LacksChunks", "WrongChunk"]

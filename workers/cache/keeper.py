@@ -86,9 +86,7 @@ class Keeper:
         """Tell the registry that this host is there, what it holds, and what it still waits for."""
         self._send(self._me)
         self._send(Holds(self._me.host, self._store.held()))
-        with self._lock:
-            brings = list(self._brings.values())
-        for bring in brings:
+        for bring in self._all_brings():
             self._send(bring.wants(self._me.host))
 
     def bring(
@@ -136,13 +134,13 @@ class Keeper:
                 bring = bring_of(filling, origin)
                 try:
                     self._begin(bring)
-                    bring.wait(timeout_s)
+                    folder = bring.publish(timeout_s, lambda: self._send(bring.wants(self._me.host)))
                 finally:
                     self._forget(bring)
-                if bring.problem:
+                if folder is None:
                     name = location or f"of revision {manifest.revision}"
                     raise InvalidModel(f"The model {name} cannot be brought to {self._me.host}: {bring.problem}.")
-                return Brought(filling.publish(), bring.origin_bytes)
+                return Brought(folder, bring.origin_bytes)
 
     def obey(self, command: Command) -> None:
         """Do what the registry says; returns at once."""
@@ -174,17 +172,13 @@ class Keeper:
             self._send(Holds(self._me.host, held))
             gone = held.keys() - self._store.held().keys()  # meanwhile, and perhaps told before these news
             self._send(Dropped(self._me.host, tuple(gone)))
-            with self._lock:
-                brings = list(self._brings.values())
-            for bring in brings:
+            for bring in self._all_brings():
                 if came := bring.keep_held():
                     self._take_back(came)
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
-        with self._lock:
-            brings = list(self._brings.values())
-        for bring in brings:
+        for bring in self._all_brings():
             bring.fail("the worker was closed")
         self._fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -211,12 +205,14 @@ class Keeper:
 
     def _want_still(self, chunk_ids: tuple[str, ...]) -> None:
         """Ask again for what a bring lacks, after news that took the wish back, perhaps while it was made."""
-        with self._lock:
-            brings = list(self._brings.values())
-        for bring in brings:
+        for bring in self._all_brings():
             lacking = set(bring.lacking)
             if not lacking.isdisjoint(chunk_ids):
                 self._send(bring.wants(self._me.host, lacking.intersection(chunk_ids)))
+
+    def _all_brings(self) -> list[Bring]:
+        with self._lock:
+            return list(self._brings.values())
 
     def _waiting_for(self, chunk_id: str) -> list[Bring]:
         with self._lock:
@@ -268,6 +264,9 @@ class Keeper:
         if not self._store.recheck(order.chunk_id):
             logger.warning("a chunk on this host is spoilt and was dropped")
             self._send(Dropped(self._me.host, (order.chunk_id,)))
+        for bring in self._all_brings():
+            if bring.lacks_again():
+                self._send(bring.wants(self._me.host))
 
     def _give_up(self, command: Abandoned) -> None:
         for bring in self._waiting_for(command.chunk_id):

@@ -1,4 +1,4 @@
-"""Models that one host brings at once, and share chunks."""
+"""What one host brings, whatever else happens on it meanwhile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pressrun.cache.messages import Recheck
+from pressrun.cache.sources import Limits
 from pressrun.location import Location
+from tests.workers.cache.chunk_hosts import until
 from tests.workers.cache.stored_models import CHUNK_BYTES, Files, contents, manifest_of, model
 from workers.cache import keeper as keeping
 from workers.cache.alone import AloneKeeper
@@ -59,3 +62,32 @@ def test_what_two_models_share_is_read_once_however_their_bringing_overlaps(
     assert [contents(folder) for folder in folders] == [MODELS[FIRST.url], MODELS[SECOND.url]]
     chunks = sum(-(-len(content) // CHUNK_BYTES) for content in SHARED.values())
     assert len(reads) == chunks + 1
+
+
+def test_a_chunk_that_is_found_spoilt_before_the_rest_has_come_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[tuple[str, int]] = []
+    some_came, looked = threading.Event(), threading.Event()
+
+    def before() -> None:
+        if len(reads) > 5:
+            some_came.set()
+            assert looked.wait(20)
+
+    monkeypatch.setattr(keeping, "open_origin", lambda location, single: ReadOrigin(SHARED, reads, before))
+    manifest, store = manifest_of(SHARED, "r1"), ChunkStore(tmp_path)
+    with AloneKeeper(store, Limits(origin_each=2, origin_least=1)) as keeper, ThreadPoolExecutor() as threads:
+        bring = threads.submit(keeper.bring, FIRST, manifest)
+        assert some_came.wait(20)
+        spoilt = next(
+            chunk for chunk in manifest.chunks() if chunk.path.startswith("unet") and chunk.chunk_id in store.held()
+        )
+        with (tmp_path / "r1" / f"{spoilt.path}.partial").open("r+b") as file:
+            file.seek(spoilt.start)
+            file.write(b"spoilt")
+        keeper.obey(Recheck("this host", spoilt.chunk_id))
+        until(lambda: spoilt.chunk_id not in store.held())
+        looked.set()
+        assert contents(bring.result(timeout=30).path) == SHARED
+    assert reads.count((spoilt.path, spoilt.start)) == 2
