@@ -95,10 +95,10 @@ class Bring:
                 self._done.set()
         return True
 
-    def keep_held(self, *chunk_ids: str) -> tuple[str, ...]:
+    def keep_held(self, only: Collection[str] | None = None) -> tuple[str, ...]:
         """Take what this host has by now, of these chunks or of all that lack; returns which ones that were."""
         came = []
-        for chunk in [self.lacking.get(chunk_id) for chunk_id in chunk_ids or tuple(self.lacking)]:
+        for chunk in [self.lacking.get(chunk_id) for chunk_id in (tuple(self.lacking) if only is None else only)]:
             found = self.filling.found_here(chunk) if chunk else None
             if chunk and found and self.keep(chunk.chunk_id, *found):
                 came.append(chunk.chunk_id)

@@ -37,6 +37,7 @@ from workers.cache.bring import Bring, Brought, bring_of
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.fetching import Fetched, Fetcher, FetchFailed
+from workers.cache.held_chunks import ids_of
 from workers.cache.metrics import cache_metrics
 from workers.cache.origin import open_origin
 from workers.cache.published import Editions
@@ -172,9 +173,7 @@ class Keeper:
             self._send(Holds(self._me.host, held))
             gone = held.keys() - self._store.held().keys()  # meanwhile, and perhaps told before these news
             self._send(Dropped(self._me.host, tuple(gone)))
-            for bring in self._all_brings():
-                if came := bring.keep_held():
-                    self._take_back(came)
+            self._keep_held()
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
@@ -233,7 +232,7 @@ class Keeper:
 
     def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
         for bring in waiting:
-            bring.keep_held(order.chunk_id)  # another revision here may have it under another id
+            bring.keep_held([order.chunk_id])  # another revision here may have it under another id
         waiting = self._waiting_for(order.chunk_id)
         chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
         if chunk is None:
@@ -248,17 +247,26 @@ class Keeper:
         except FetchFailed as error:
             self._fail(order, error.fault, error.reason)
             return
-        self._keep(order, fetched)
+        if self._keep(order, fetched):  # peers and other brings may ask for it by another name
+            others = ids_of(chunk, fetched.xxh3) - {order.chunk_id}
+            self._send(Holds(self._me.host, dict.fromkeys(others, fetched.xxh3)))
+            self._keep_held(others)
 
-    def _keep(self, order: Fetch, came: Fetched) -> None:
+    def _keep(self, order: Fetch, came: Fetched) -> bool:
         while waiting := self._waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
             if not all([bring.keep(order.chunk_id, came.data, came.xxh3) for bring in waiting]):
                 self._fail(order, "disk")
-                return
+                return False
         near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
         cache_metrics().received("origin" if order.source == ORIGIN else near, len(came.data), came.seconds)
         self._send(Got(self._me.host, order.chunk_id, order.source, came.seconds, came.xxh3))
         self._want_still((order.chunk_id,))
+        return True
+
+    def _keep_held(self, only: set[str] | None = None) -> None:
+        for bring in self._all_brings():
+            if came := bring.keep_held(only):
+                self._take_back(came)
 
     def _recheck(self, order: Recheck) -> None:
         if not self._store.recheck(order.chunk_id):

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pressrun.cache.messages import Recheck
+from pressrun.cache.messages import Event, Joined, Recheck
+from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
 from pressrun.location import Location
 from tests.workers.cache.chunk_hosts import until
 from tests.workers.cache.stored_models import CHUNK_BYTES, Files, contents, manifest_of, model
 from workers.cache import keeper as keeping
 from workers.cache.alone import AloneKeeper
+from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.keeper import Keeper
 
 FIRST, SECOND = Location("s3://models/first"), Location("s3://models/second")
 SHARED = model(1, chunks=12)
@@ -91,3 +95,24 @@ def test_a_chunk_that_is_found_spoilt_before_the_rest_has_come_is_fetched_again(
         looked.set()
         assert contents(bring.result(timeout=30).path) == SHARED
     assert reads.count((spoilt.path, spoilt.start)) == 2
+
+
+def test_what_came_under_one_name_is_told_to_peers_under_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "open_origin", lambda location, single: ReadOrigin(SHARED, [], lambda: None))
+    registry, lock = Registry(), threading.Lock()
+    client = ChunkClient(bytes(32))
+
+    def tell(event: Event) -> None:
+        with lock:
+            registry.tell(event, 0.0)
+            commands = registry.commands(0.0)
+        for command in commands:
+            keeper.obey(command)
+
+    keeper = Keeper(Joined("here", "", ""), ChunkStore(tmp_path), client, tell)
+    with closing(keeper):
+        keeper.announce()
+        keeper.bring(FIRST, manifest_of(SHARED, "r1"))
+        chunks = manifest_of(SHARED, "r1", published=True).chunks()
+        until(lambda: all(registry.swarm.holders(chunk.chunk_id) for chunk in chunks))
+        assert all(registry.swarm.holders(chunk.alias) == {"here"} for chunk in chunks)
