@@ -54,6 +54,7 @@ class Bring:
     lacking: dict[str, Chunk]
     origin_bytes: int = 0
     problem: str = ""
+    _doubtful: set[str] = field(default_factory=set)
     _done: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -124,6 +125,19 @@ class Bring:
         with self._lock:
             self.problem = self.problem or problem
             self._done.set()
+
+    def give_up(self, chunk_id: str, reason: str) -> None:
+        """Fail if the revision has this chunk, even where it has come: then its bytes are not what others have."""
+        if chunk_id not in self.filling.chunk_ids:
+            return
+        if chunk_id not in self.lacking:
+            self._doubtful.add(chunk_id)
+        self.fail(reason)
+
+    def drop_doubtful(self) -> tuple[str, ...]:
+        """Have what was given up after it had come be fetched again the next time; returns what is held no more."""
+        chunks = [chunk for chunk in self.filling.manifest.chunks() if chunk.chunk_id in self._doubtful]
+        return tuple(name for chunk in chunks for name in self.filling.remove(chunk.path, chunk.start))
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Return once everything is there or cannot come; what is not there in time counts as what cannot come."""

@@ -6,6 +6,7 @@ Knows nothing of where chunks come from, nor of budgets.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Condition, Lock
@@ -92,6 +93,11 @@ class Filling:
         """
         with self._changing:
             return list(self._lacking.values())
+
+    @property
+    def chunk_ids(self) -> Collection[str]:
+        """The ids of all chunks that the revision has or lacks."""
+        return self._same.keys()
 
     def put(self, chunk: Chunk, data: memoryview | bytes, xxh3: str) -> bool:
         """Write a chunk's bytes into its place, and into those of the same id, and take it for good.

@@ -139,6 +139,8 @@ class Keeper:
                 finally:
                     self._forget(bring)
                 if folder is None:
+                    if gone := bring.drop_doubtful():
+                        self._send(Dropped(self._me.host, gone))
                     name = location or f"of revision {manifest.revision}"
                     raise InvalidModel(f"The model {name} cannot be brought to {self._me.host}: {bring.problem}.")
                 return Brought(folder, bring.origin_bytes)
@@ -272,13 +274,12 @@ class Keeper:
         if not self._store.recheck(order.chunk_id):
             logger.warning("a chunk on this host is spoilt and was dropped")
             self._send(Dropped(self._me.host, (order.chunk_id,)))
-        for bring in self._all_brings():
-            if bring.lacks_again():
-                self._send(bring.wants(self._me.host))
+        for bring in filter(Bring.lacks_again, self._all_brings()):
+            self._send(bring.wants(self._me.host))
 
     def _give_up(self, command: Abandoned) -> None:
-        for bring in self._waiting_for(command.chunk_id):
-            bring.fail(command.reason)
+        for bring in self._all_brings():
+            bring.give_up(command.chunk_id, command.reason)
 
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
         cache_metrics().faulted(fault)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pressrun.cache.messages import Event, Joined, Recheck
+from pressrun.cache.messages import Abandoned, Event, Joined, Recheck
 from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
+from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from tests.workers.cache.chunk_hosts import until
 from tests.workers.cache.stored_models import CHUNK_BYTES, Files, contents, manifest_of, model
@@ -116,3 +117,29 @@ def test_what_came_under_one_name_is_told_to_peers_under_all(tmp_path: Path, mon
         chunks = manifest_of(SHARED, "r1", published=True).chunks()
         until(lambda: all(registry.swarm.holders(chunk.chunk_id) for chunk in chunks))
         assert all(registry.swarm.holders(chunk.alias) == {"here"} for chunk in chunks)
+
+
+def test_a_model_with_a_chunk_that_others_have_other_bytes_of_is_not_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[tuple[str, int]] = []
+    some_came, told = threading.Event(), threading.Event()
+
+    def before() -> None:
+        if len(reads) > 5:
+            some_came.set()
+            assert told.wait(20)
+
+    monkeypatch.setattr(keeping, "open_origin", lambda location, single: ReadOrigin(SHARED, reads, before))
+    manifest, store = manifest_of(SHARED, "r1"), ChunkStore(tmp_path)
+    with AloneKeeper(store) as keeper, ThreadPoolExecutor() as threads:
+        bring = threads.submit(keeper.bring, FIRST, manifest)
+        assert some_came.wait(20)
+        doubtful, *others = [chunk.chunk_id for chunk in manifest.chunks() if chunk.chunk_id in store.held()]
+        keeper.obey(Abandoned("this host", doubtful, "it was changed at its origin while it was read"))
+        told.set()
+        with pytest.raises(InvalidModel, match="was changed"):
+            bring.result(timeout=30)
+    assert store.folder_of(manifest) is None
+    assert doubtful not in store.held()
+    assert set(others) <= store.held().keys()
