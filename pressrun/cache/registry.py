@@ -76,6 +76,7 @@ class Registry:
             The time by the clock of the events; may not run backwards.
         """
         self._expire(now_s)
+        self._forget()
         said, self._said = self._said, []
         waiting = sorted((host for host in self.swarm.hosts.values() if host.wants), key=lambda host: len(host.flights))
         while waiting:  # one chunk a host and round, so that nobody takes all leases
@@ -109,6 +110,7 @@ class Registry:
     @_heard.register
     def _(self, event: Left, now_s: float) -> None:
         self.swarm.remove(event.host)
+        self._accusers.pop(event.host, None)
         self.traffic.waits(event.host, 0, now_s)
 
     @_heard.register
@@ -239,6 +241,12 @@ class Registry:
         for flight in self.swarm.all_flights():
             if flight.ends_s <= now_s:
                 self.swarm.end(flight)
+
+    def _forget(self) -> None:
+        for chunk_id in self.swarm.take_forgotten():
+            self._hashes.pop(chunk_id, None)
+            self._sizes.pop(chunk_id, None)
+            self._origin_faults.forget(chunk_id)
 
     def _send_for_next(self, host: HostState, said: list[Command], now_s: float) -> bool:
         choice = choose(self.swarm, host, self.limits, now_s)

@@ -95,6 +95,7 @@ class Swarm:
         # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give; what was tried in vain
         # comes first. Values mean nothing.
         self.unread: OrderedDict[str, None] = OrderedDict()
+        self._doubtful: set[str] = set()  # chunks that nobody may hold, want nor fetch any more
         self._holders: dict[str, set[str]] = {}
         self._wanting: dict[str, set[str]] = {}
         self._flying: dict[str, dict[tuple[str, str], Flight]] = {}
@@ -134,6 +135,7 @@ class Swarm:
         holders.discard(host.name)
         if not holders:
             self._holders.pop(chunk_id, None)
+            self._doubtful.add(chunk_id)
             for name in self._wanting.get(chunk_id, ()):
                 self.hosts[name].ready.pop(chunk_id, None)
             self._set_unread(chunk_id)
@@ -156,6 +158,7 @@ class Swarm:
         wanting.discard(host.name)
         if not wanting:
             self._wanting.pop(chunk_id, None)
+            self._doubtful.add(chunk_id)
             self.unread.pop(chunk_id, None)
 
     def begin(self, flight: Flight) -> None:
@@ -180,6 +183,7 @@ class Swarm:
         del flying[flight.host, flight.source]
         if not flying:
             del self._flying[flight.chunk_id]
+            self._doubtful.add(flight.chunk_id)
         if flight.source == ORIGIN:
             del self.leases[flight.chunk_id]
             self._set_unread(flight.chunk_id)
@@ -188,6 +192,12 @@ class Swarm:
         elif flight.source in self.hosts:
             self.hosts[flight.source].uploads -= 1
         self._set_ready(host, flight.chunk_id)
+
+    def take_forgotten(self) -> list[str]:
+        """Return the chunks that nobody holds, wants or fetches any more, each once."""
+        doubtful, self._doubtful = self._doubtful, set()
+        known = (self._holders, self._wanting, self._flying)
+        return [chunk_id for chunk_id in doubtful if not any(chunk_id in chunks for chunks in known)]
 
     def holders(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that have a chunk."""

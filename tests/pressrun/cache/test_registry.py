@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from pressrun.cache.messages import ORIGIN, Abandoned, Alive, Failed, Fault, Fetch, Got, Holds, Left, Recheck, Wants
+from pressrun.cache.messages import (
+    ORIGIN,
+    Abandoned,
+    Alive,
+    Dropped,
+    Failed,
+    Fault,
+    Fetch,
+    Got,
+    Holds,
+    Left,
+    Recheck,
+    Wants,
+)
 from pressrun.cache.sources import Limits
 from tests.pressrun.cache.registry_simulation import CHUNKS, LIMITS, Simulation, hashes
 
@@ -213,6 +227,21 @@ def test_a_host_that_wants_for_one_model_what_another_has_keeps_its_wish_and_ser
     cluster.run()
     assert cluster.held["a"] == cluster.held["b"] == {"c0"}
     assert not cluster.registry.swarm.waiting
+
+
+def test_what_nobody_has_or_wants_any_more_is_forgotten() -> None:
+    cluster = Simulation({"one": "", "two": ""})
+    cluster.want_all()
+    cluster.run()
+    for name in cluster.zones:
+        cluster.registry.tell(Dropped(name, tuple(chunk.chunk_id for chunk in CHUNKS)), cluster.now)
+        cluster.take_commands()
+    cluster.registry.tell(Wants("two", CHUNKS[:1]), cluster.now)
+    cluster.take_commands()
+    assert cluster.under_way[0].xxh3 == ""  # another content of that name is as good as the one that was
+    everything = pickle.dumps([cluster.registry._hashes, cluster.registry._sizes, cluster.registry.swarm])
+    assert b"c0" in everything
+    assert not any(chunk.chunk_id.encode() in everything for chunk in CHUNKS[1:])
 
 
 def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
