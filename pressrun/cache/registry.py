@@ -25,6 +25,7 @@ from pressrun.cache.messages import (
     Unwanted,
     Wants,
 )
+from pressrun.cache.origin_faults import OriginFaults
 from pressrun.cache.sources import Choice, Limits, choose, peer_for
 from pressrun.cache.swarm import Ban, Flight, HostState, Swarm
 from pressrun.cache.traffic import Traffic
@@ -55,7 +56,7 @@ class Registry:
         self.traffic = Traffic()
         self._hashes: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
-        self._origin_faults: dict[str, int] = {}
+        self._origin_faults = OriginFaults(limits)
         self._accusers: dict[str, set[str]] = {}
         self._bytes_per_s = 0.0  # of one flight between peers, the mean of late
         self._said: list[Command] = []
@@ -75,6 +76,7 @@ class Registry:
             The time by the clock of the events; may not run backwards.
         """
         self._expire(now_s)
+        self._forget()
         said, self._said = self._said, []
         waiting = sorted((host for host in self.swarm.hosts.values() if host.wants), key=lambda host: len(host.flights))
         while waiting:  # one chunk a host and round, so that nobody takes all leases
@@ -108,6 +110,7 @@ class Registry:
     @_heard.register
     def _(self, event: Left, now_s: float) -> None:
         self.swarm.remove(event.host)
+        self._accusers.pop(event.host, None)
         self.traffic.waits(event.host, 0, now_s)
 
     @_heard.register
@@ -162,13 +165,15 @@ class Registry:
             self._abandon(host, event.chunk_id, "it was changed at its origin while it was read")
             return
         host.bans.pop(event.source, None)
-        self._origin_faults.pop(event.chunk_id, None)
+        if event.source == ORIGIN:
+            self._origin_faults.gave(event.chunk_id)
         if event.source != ORIGIN and event.seconds > 0:
             speed = self._sizes.get(event.chunk_id, 0) / event.seconds
             mean = self._bytes_per_s or speed
             self._bytes_per_s = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * speed
         self._enter(host, event, now_s)
         self.swarm.hold(host, event.chunk_id)
+        self.swarm.unwant(host, event.chunk_id)
 
     @_heard.register
     def _(self, event: Failed, now_s: float) -> None:
@@ -187,13 +192,13 @@ class Registry:
             if event.source in self.swarm.hosts:
                 self.swarm.drop(self.swarm.hosts[event.source], event.chunk_id)
             return
-        corrupt = event.fault == "corrupt"
+        corrupt = event.fault == "corrupt" and event.source != ORIGIN
         if event.fault == "busy":
             host.bans[event.source] = Ban(now_s + self.limits.busy_s)
             return
         _ban(host, event.source, now_s, self.limits.corrupt_ban_s if corrupt else self.limits.ban_s)
         if event.source == ORIGIN:
-            self._count_origin_fault(event)
+            self._heed_origin(event, now_s)
         elif corrupt:
             self._accuse(host, event, now_s)
 
@@ -203,13 +208,16 @@ class Registry:
         source: WireSource = "origin" if event.source == ORIGIN else "same_zone" if near else "other_zone"
         self.traffic.received(host.name, source, size_bytes, event.seconds, now_s, event.source if sender else "")
 
-    def _count_origin_fault(self, event: Failed) -> None:
-        faults = self._origin_faults[event.chunk_id] = self._origin_faults.get(event.chunk_id, 0) + 1
-        if (faults < self.limits.attempts and event.fault != "gone") or self.swarm.holders(event.chunk_id):
+    def _heed_origin(self, event: Failed, now_s: float) -> None:
+        verdict = self._origin_faults.failed(event.chunk_id, event.fault, now_s)
+        if verdict == "patience":
             return
-        del self._origin_faults[event.chunk_id]  # whoever asks for it later starts afresh
-        for name in list(self.swarm.wanting(event.chunk_id)):
-            self._abandon(self.swarm.hosts[name], event.chunk_id, event.reason)
+        lost = [event.chunk_id] if verdict == "chunk lost" else self.swarm.wanted()
+        for chunk_id in lost:
+            self._origin_faults.forget(chunk_id)
+            for name in list(self.swarm.wanting(chunk_id)):
+                if not self.swarm.givers(name, chunk_id):
+                    self._abandon(self.swarm.hosts[name], chunk_id, event.reason)
 
     def _accuse(self, host: HostState, event: Failed, now_s: float) -> None:
         self._said.append(Recheck(event.source, event.chunk_id))
@@ -235,6 +243,12 @@ class Registry:
         for flight in self.swarm.all_flights():
             if flight.ends_s <= now_s:
                 self.swarm.end(flight)
+
+    def _forget(self) -> None:
+        for chunk_id in self.swarm.take_forgotten():
+            self._hashes.pop(chunk_id, None)
+            self._sizes.pop(chunk_id, None)
+            self._origin_faults.forget(chunk_id)
 
     def _send_for_next(self, host: HostState, said: list[Command], now_s: float) -> bool:
         choice = choose(self.swarm, host, self.limits, now_s)
@@ -272,7 +286,10 @@ class Registry:
 
 def _ban(host: HostState, source: str, now_s: float, first_s: float) -> None:
     ban = host.bans.setdefault(source, Ban())
-    ban.until_s = max(ban.until_s, now_s + first_s * 2**ban.strikes)
+    if ban.until_s > now_s:  # what was under way at once fails at once, and says no more than one of it
+        ban.until_s = max(ban.until_s, now_s + first_s)
+        return
+    ban.until_s = now_s + first_s * 2**ban.strikes
     ban.strikes = min(ban.strikes + 1, 5)
 
 

@@ -40,7 +40,11 @@ class Limits:
         How long a host keeps away from a peer that has no upload to spare; from a source that failed it once, doubled
         each time; and after spoilt bytes.
     attempts : int
-        Reads of one chunk from the origin that may fail, each after its own retries, before the chunk is given up.
+        Reads of one chunk from the origin that may fail, each after its own retries, while the origin gives others,
+        before the chunk is given up.
+    origin_faults, origin_patience_s : int, float
+        Reads in a row that may fail, of any host and chunk, and for how long, before all that only the origin has is
+        given up.
     """
 
     origin_each: int = 1
@@ -56,6 +60,8 @@ class Limits:
     ban_s: float = 2.0
     corrupt_ban_s: float = 60.0
     attempts: int = 3
+    origin_faults: int = 5
+    origin_patience_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +141,10 @@ def _may_be_first(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) ->
 
 
 def _is_deserted(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:
-    """Return whether no holder serves this host and no copy is under way to anybody else, so none will come."""
+    """Return whether no holder serves this host, none is under way to another, and no better host may read it."""
     if any(is_usable(host, name, now_s) for name in swarm.holders(chunk_id)):
+        return False
+    if not _may_be_first(swarm, host, chunk_id, now_s):
         return False
     return next(swarm.flying(chunk_id), None) is None
 

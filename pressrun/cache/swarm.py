@@ -5,6 +5,7 @@ Knows nothing of who ought to fetch what from where.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -93,8 +94,10 @@ class Swarm:
         self.waiting: set[str] = set()  # names of hosts that lack something
         self.leases: dict[str, Flight] = {}
         self.pace = OriginPace()
-        # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give. Values mean nothing.
-        self.unread: dict[str, None] = {}
+        # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give; what was tried in vain
+        # comes first. Values mean nothing.
+        self.unread: OrderedDict[str, None] = OrderedDict()
+        self._doubtful: set[str] = set()  # chunks that nobody may hold, want nor fetch any more
         self._holders: dict[str, set[str]] = {}
         self._wanting: dict[str, set[str]] = {}
         self._flying: dict[str, dict[tuple[str, str], Flight]] = {}
@@ -120,9 +123,8 @@ class Swarm:
                 self.end(flight)
 
     def hold(self, host: HostState, chunk_id: str) -> None:
-        """Note that a host has a chunk."""
+        """Note that a host has a chunk, for others; it may still want it, for a revision that does not have it yet."""
         host.held.add(chunk_id)
-        self.unwant(host, chunk_id)
         self._holders.setdefault(chunk_id, set()).add(host.name)
         self.unread.pop(chunk_id, None)
         for name in self._wanting.get(chunk_id, ()):
@@ -135,14 +137,13 @@ class Swarm:
         holders.discard(host.name)
         if not holders:
             self._holders.pop(chunk_id, None)
+            self._doubtful.add(chunk_id)
             for name in self._wanting.get(chunk_id, ()):
                 self.hosts[name].ready.pop(chunk_id, None)
             self._set_unread(chunk_id)
 
     def want(self, host: HostState, chunk: WantedChunk) -> None:
-        """Note that a host lacks a chunk, whatever was known before: it would wait for ever if that were wrong."""
-        if chunk.chunk_id in host.held:
-            self.drop(host, chunk.chunk_id)
+        """Note that a host lacks a chunk; others may still have it from there, if it was known to be there."""
         host.wants[chunk.chunk_id] = chunk
         self.waiting.add(host.name)
         self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
@@ -159,6 +160,7 @@ class Swarm:
         wanting.discard(host.name)
         if not wanting:
             self._wanting.pop(chunk_id, None)
+            self._doubtful.add(chunk_id)
             self.unread.pop(chunk_id, None)
 
     def begin(self, flight: Flight) -> None:
@@ -183,20 +185,37 @@ class Swarm:
         del flying[flight.host, flight.source]
         if not flying:
             del self._flying[flight.chunk_id]
+            self._doubtful.add(flight.chunk_id)
         if flight.source == ORIGIN:
             del self.leases[flight.chunk_id]
             self._set_unread(flight.chunk_id)
+            if flight.chunk_id in self.unread:
+                self.unread.move_to_end(flight.chunk_id, last=False)
         elif flight.source in self.hosts:
             self.hosts[flight.source].uploads -= 1
         self._set_ready(host, flight.chunk_id)
+
+    def take_forgotten(self) -> list[str]:
+        """Return the chunks that nobody holds, wants or fetches any more, each once."""
+        doubtful, self._doubtful = self._doubtful, set()
+        known = (self._holders, self._wanting, self._flying)
+        return [chunk_id for chunk_id in doubtful if not any(chunk_id in chunks for chunks in known)]
 
     def holders(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that have a chunk."""
         return self._holders.get(chunk_id, set())
 
+    def givers(self, name: str, chunk_id: str) -> set[str]:
+        """Return the names of the other hosts that have a chunk, as a host sees it."""
+        return self.holders(chunk_id) - {name}
+
     def wanting(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that lack a chunk."""
         return self._wanting.get(chunk_id, set())
+
+    def wanted(self) -> list[str]:
+        """Return every chunk that a host lacks."""
+        return list(self._wanting)
 
     def flying(self, chunk_id: str) -> Iterator[Flight]:
         """Yield what is under way of a chunk, to any host."""

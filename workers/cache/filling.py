@@ -5,8 +5,8 @@ Knows nothing of where chunks come from, nor of budgets.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Condition, Lock
@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
 from pressrun.errors import PressrunError
-from workers.cache.filling_file import FillingFile, opened
+from workers.cache.filling_file import FillingFile, read_piece
 from workers.cache.held_chunks import HeldChunks, Place, ids_of
 from workers.cache.revision_folder import RevisionFolder, sync_folder
 
@@ -25,6 +25,10 @@ _THREADS = 4  # hashing lets go of the interpreter lock
 
 class WrongChunk(PressrunError):
     """A chunk's bytes are not those that the manifest, or an earlier copy of it, says they are."""
+
+
+class LacksChunks(ValueError):
+    """A revision cannot be published, as chunks are lacking: they never came, or were found spoilt since."""
 
 
 class Filling:
@@ -90,6 +94,11 @@ class Filling:
         with self._changing:
             return list(self._lacking.values())
 
+    @property
+    def chunk_ids(self) -> Collection[str]:
+        """The ids of all chunks that the revision has or lacks."""
+        return self._same.keys()
+
     def put(self, chunk: Chunk, data: memoryview | bytes, xxh3: str) -> bool:
         """Write a chunk's bytes into its place, and into those of the same id, and take it for good.
 
@@ -126,6 +135,15 @@ class Filling:
                 self._write(twin, data, xxh3)
         return file.has_all
 
+    def found_here(self, chunk: Chunk) -> tuple[bytes, str] | None:
+        """Return a chunk's bytes and their hash from any file of this host that has them sound, else None."""
+        for place in (*self._held.all(chunk.chunk_id), *self._held.all(chunk.alias)):
+            if place.piece.size_bytes == chunk.size_bytes and place.xxh3 == (chunk.xxh3 or place.xxh3):
+                data = read_piece(place.piece)
+                if hash_of(data) == place.xxh3:
+                    return data, place.xxh3
+        return None
+
     def whole_files(self) -> dict[str, Path]:
         """Return where the files lie that have all of their chunks, by their path in the manifest."""
         return {path: file.path for path, file in self._files.items() if file.has_all}
@@ -156,12 +174,12 @@ class Filling:
 
         Raises
         ------
-        ValueError
-            If chunks are lacking.
+        LacksChunks
+            If it does.
         """
         with self._publishing:
             if self._lacking:
-                raise ValueError(f"{self.folder} lacks {len(self._lacking)} chunks and cannot be published.")
+                raise LacksChunks(f"{self.folder} lacks {len(self._lacking)} chunks and cannot be published.")
             with ThreadPoolExecutor(_THREADS) as threads:
                 list(threads.map(self._publish_file, self._files))
             for parent in {file.path.parent for file in self._files.values()}:
@@ -251,20 +269,13 @@ class Filling:
 
     def _copy_from_here(self, chunk: Chunk) -> None:
         """Take a chunk from another file of this host."""
-        place = self._held.find(chunk.chunk_id) or self._held.find(chunk.alias)
-        if place is None or place.xxh3 != (chunk.xxh3 or place.xxh3):
-            return
-        try:
-            with opened(place.piece.path) as descriptor:
-                data = os.pread(descriptor, place.piece.size_bytes, place.piece.start)
-        except FileNotFoundError:  # dropped a moment ago
-            return
-        if len(data) == chunk.size_bytes and hash_of(data) == place.xxh3:
-            self._write(chunk, data, place.xxh3)
+        found = self.found_here(chunk)
+        if found:
+            self._write(chunk, *found)
 
     def _with_hashes(self) -> ChunkManifest:
         found = {(path, number): xxh3 for path, file in self._files.items() for number, xxh3 in file.hashes.items()}
         return self.manifest.with_hashes(found)
 
 
-__all__ = ["Filling", "WrongChunk"]
+__all__ = ["Filling", "LacksChunks", "WrongChunk"]

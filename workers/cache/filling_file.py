@@ -231,8 +231,17 @@ def opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def read_piece(piece: Piece) -> bytes:
+    """Return a piece's bytes; none where its file was dropped a moment ago."""
+    try:
+        with opened(piece.path) as descriptor:
+            return os.pread(descriptor, piece.size_bytes, piece.start)
+    except FileNotFoundError:
+        return b""
+
+
 def _cut_alike(one: ChunkedFile, other: ChunkedFile) -> bool:
     return (one.size_bytes, one.chunk_bytes) == (other.size_bytes, other.chunk_bytes)
 
 
-__all__ = ["FillingFile", "opened"]
+__all__ = ["FillingFile", "opened", "read_piece"]

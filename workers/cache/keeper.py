@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 
-from pressrun.cache.chunk_manifest import ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import (
     ORIGIN,
     Abandoned,
@@ -30,18 +29,17 @@ from pressrun.cache.messages import (
     Joined,
     Recheck,
     Unwanted,
-    WantedChunk,
-    Wants,
 )
 from pressrun.cache.traffic_report import WireSource
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
-from workers.cache.bring import Bring, Brought
-from workers.cache.chunk_client import ChunkClient, PeerBusy, PeerLacks, PeerRefused, PeerTimedOut
+from workers.cache.bring import Bring, Brought, bring_of
+from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
-from workers.cache.filling import Filling
+from workers.cache.fetching import Fetched, Fetcher, FetchFailed
+from workers.cache.held_chunks import ids_of
 from workers.cache.metrics import cache_metrics
-from workers.cache.origin import Origin, OriginFailed, open_origin
+from workers.cache.origin import open_origin
 from workers.cache.published import Editions
 
 logger = logging.getLogger(__name__)
@@ -69,10 +67,9 @@ class Keeper:
     ) -> None:
         self._me = me
         self._store = store
-        self._client = client
+        self._fetcher = Fetcher(client)
         self._send = send
         self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
-        self._scratch = threading.local()
         self._lock = threading.Lock()
         self._brings: dict[str, Bring] = {}
         self._one_at_a_time: dict[str, threading.Lock] = {}
@@ -90,10 +87,8 @@ class Keeper:
         """Tell the registry that this host is there, what it holds, and what it still waits for."""
         self._send(self._me)
         self._send(Holds(self._me.host, self._store.held()))
-        with self._lock:
-            brings = list(self._brings.values())
-        for bring in brings:
-            self._send(_wants(self._me.host, bring))
+        for bring in self._all_brings():
+            self._send(bring.wants(self._me.host))
 
     def bring(
         self,
@@ -130,16 +125,21 @@ class Keeper:
             folder = self._store.folder_of(manifest)
             if folder is not None:
                 return Brought(folder)
+            # It may take a while, in which other revisions bring what this one lacks too.
+            origin = open_origin(location, single_file) if location else None
             with closing(self._store.begin(manifest, timeout_s)) as filling:
-                bring = self._begin(open_origin(location, single_file) if location else None, filling)
+                bring = bring_of(filling, origin)
                 try:
-                    bring.wait(timeout_s)
+                    self._begin(bring)
+                    folder = bring.publish(timeout_s, lambda: self._send(bring.wants(self._me.host)))
                 finally:
                     self._forget(bring)
-                if bring.problem:
+                if folder is None:
+                    if gone := bring.drop_doubtful():
+                        self._send(Dropped(self._me.host, gone))
                     name = location or f"of revision {manifest.revision}"
                     raise InvalidModel(f"The model {name} cannot be brought to {self._me.host}: {bring.problem}.")
-                return Brought(filling.publish(), bring.origin_bytes)
+                return Brought(folder, bring.origin_bytes)
 
     def obey(self, command: Command) -> None:
         """Do what the registry says; returns at once."""
@@ -165,11 +165,9 @@ class Keeper:
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
-        with self._lock:
-            brings = list(self._brings.values())
-        for bring in brings:
+        for bring in self._all_brings():
             bring.fail("the worker was closed")
-        self._client.close()
+        self._fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _look(self) -> None:
@@ -181,27 +179,40 @@ class Keeper:
                 self._send(Holds(self._me.host, held))
                 gone = held.keys() - self._store.held().keys()  # meanwhile, and perhaps told before these news
                 self._send(Dropped(self._me.host, tuple(gone)))
+                self._keep_held()
         except Exception:  # the next look may go well
             logger.exception("the cache folder could not be looked at")
 
-    def _begin(self, origin: Origin | None, filling: Filling) -> Bring:
-        lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
-        digests = {file.path: file.digest for file in filling.manifest.files}
-        bring = Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())))
+    def _begin(self, bring: Bring) -> None:
         with self._lock:
             self._brings[bring.revision] = bring
-        self._send(Holds(self._me.host, self._store.held()))  # links and copies from other revisions may be new
-        wants = _wants(self._me.host, bring)
-        had_bytes = filling.manifest.size_bytes - sum(chunk.size_bytes for chunk in wants.chunks)
+        bring.keep_held()  # what other brings got before they knew of this one; what they get now, it is given
+        self._send(Holds(self._me.host, self._store.held()))
+        wants = bring.wants(self._me.host)
+        had_bytes = bring.filling.manifest.size_bytes - sum(chunk.size_bytes for chunk in wants.chunks)
         cache_metrics().held(had_bytes)
         self._send(replace(wants, had_bytes=had_bytes))
-        return bring
 
     def _forget(self, bring: Bring) -> None:
         with self._lock:
             self._brings.pop(bring.revision, None)
-            others = {chunk_id for other in self._brings.values() for chunk_id in other.lacking}
-        self._send(Unwanted(self._me.host, tuple(set(bring.lacking) - others)))
+            others = {chunk_id for other in self._brings.values() for chunk_id in tuple(other.lacking)}
+        self._take_back(tuple(set(bring.lacking) - others))
+
+    def _take_back(self, chunk_ids: tuple[str, ...]) -> None:
+        self._send(Unwanted(self._me.host, chunk_ids))
+        self._want_still(chunk_ids)
+
+    def _want_still(self, chunk_ids: tuple[str, ...]) -> None:
+        """Ask again for what a bring lacks, after news that took the wish back, perhaps while it was made."""
+        for bring in self._all_brings():
+            lacking = set(bring.lacking)
+            if not lacking.isdisjoint(chunk_ids):
+                self._send(bring.wants(self._me.host, lacking.intersection(chunk_ids)))
+
+    def _all_brings(self) -> list[Bring]:
+        with self._lock:
+            return list(self._brings.values())
 
     def _waiting_for(self, chunk_id: str) -> list[Bring]:
         with self._lock:
@@ -221,78 +232,57 @@ class Keeper:
                 self._reading -= Counter({order.chunk_id: int(from_origin)})
 
     def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
+        for bring in waiting:
+            bring.keep_held([order.chunk_id])  # another revision here may have it under another id
+        waiting = self._waiting_for(order.chunk_id)
         chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
         if chunk is None:
             self._fail(order, "unneeded")
             held = self._store.held()
             if order.chunk_id in held:  # it came while it was asked for
                 self._send(Holds(self._me.host, {order.chunk_id: held[order.chunk_id]}))
+            self._want_still((order.chunk_id,))
             return
-        into = self._buffer(chunk.size_bytes)
-        began = time.monotonic()
         try:
-            if order.source == ORIGIN:
-                waiting[0].read(chunk, into)
-            else:
-                self._client.fetch(order.address, order.chunk_id, into, order.timeout_s)
-        except (PeerLacks, PeerRefused, PeerTimedOut, OriginFailed) as error:
-            self._fail(order, _fault_of(error), str(error))
+            fetched = self._fetcher.fetch(order, chunk, waiting[0])
+        except FetchFailed as error:
+            self._fail(order, error.fault, error.reason)
             return
-        seconds = time.monotonic() - began
-        found = hash_of(into)
-        if order.xxh3 and found != order.xxh3:
-            reason = f"{chunk.path} has other bytes from {chunk.start} on than its hash says; publish the model again"
-            self._fail(order, "origin" if order.source == ORIGIN else "corrupt", reason)
-            return
-        self._keep(order, into, found, seconds)
+        if self._keep(order, fetched):  # peers and other brings may ask for it by another name
+            others = ids_of(chunk, fetched.xxh3) - {order.chunk_id}
+            self._send(Holds(self._me.host, dict.fromkeys(others, fetched.xxh3)))
+            self._keep_held(others)
 
-    def _keep(self, order: Fetch, data: memoryview, found: str, seconds: float) -> None:
-        for bring in self._waiting_for(order.chunk_id):
-            try:
-                bring.keep(order.chunk_id, data, found)
-            except Exception as error:
-                bring.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
+    def _keep(self, order: Fetch, came: Fetched) -> bool:
+        while waiting := self._waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
+            if not all([bring.keep(order.chunk_id, came.data, came.xxh3) for bring in waiting]):
                 self._fail(order, "disk")
-                return
+                return False
         near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
-        cache_metrics().received("origin" if order.source == ORIGIN else near, len(data), seconds)
-        self._send(Got(self._me.host, order.chunk_id, order.source, seconds, found))
+        cache_metrics().received("origin" if order.source == ORIGIN else near, len(came.data), came.seconds)
+        self._send(Got(self._me.host, order.chunk_id, order.source, came.seconds, came.xxh3))
+        self._want_still((order.chunk_id,))
+        return True
+
+    def _keep_held(self, only: set[str] | None = None) -> None:
+        for bring in self._all_brings():
+            if came := bring.keep_held(only):
+                self._take_back(came)
 
     def _recheck(self, order: Recheck) -> None:
         if not self._store.recheck(order.chunk_id):
             logger.warning("a chunk on this host is spoilt and was dropped")
             self._send(Dropped(self._me.host, (order.chunk_id,)))
+        for bring in filter(Bring.lacks_again, self._all_brings()):
+            self._send(bring.wants(self._me.host))
 
     def _give_up(self, command: Abandoned) -> None:
-        for bring in self._waiting_for(command.chunk_id):
-            bring.fail(command.reason)
+        for bring in self._all_brings():
+            bring.give_up(command.chunk_id, command.reason)
 
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
         cache_metrics().faulted(fault)
         self._send(Failed(self._me.host, order.chunk_id, order.source, fault, reason))
-
-    def _buffer(self, size_bytes: int) -> memoryview:
-        # Not straight into the file: until it is checked nothing may stand there, and a slow flight whose chunk came
-        # another way meanwhile must not write over it.
-        held: bytearray = getattr(self._scratch, "buffer", bytearray())
-        if len(held) < size_bytes:
-            held = self._scratch.buffer = bytearray(size_bytes)
-        return memoryview(held)[:size_bytes]
-
-
-def _wants(host: str, bring: Bring) -> Wants:
-    lacking = list(bring.lacking.values())
-    return Wants(host, tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking))
-
-
-def _fault_of(error: Exception) -> Fault:
-    if isinstance(error, OriginFailed):
-        return "gone" if error.lasting else "origin"
-    if isinstance(error, PeerLacks):
-        return "missing"
-    if isinstance(error, PeerBusy):
-        return "busy"
-    return "timeout" if isinstance(error, PeerTimedOut) else "refused"
 
 
 __all__ = ["Keeper"]

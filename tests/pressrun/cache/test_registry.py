@@ -1,11 +1,12 @@
-"""The registry as a state machine: hosts come, go, fail and lie, and still every byte is read once and arrives."""
+"""The registry as a state machine: each rule by an example; `test_registry_histories` has any order of events."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pressrun.cache.messages import (
     ORIGIN,
@@ -13,76 +14,16 @@ from pressrun.cache.messages import (
     Alive,
     Dropped,
     Failed,
+    Fault,
     Fetch,
     Got,
     Holds,
-    Joined,
     Left,
     Recheck,
-    WantedChunk,
     Wants,
 )
-from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
-
-CHUNKS = tuple(WantedChunk(f"c{number}", 100) for number in range(6))
-FAULTS = ("", "corrupt", "timeout", "refused", "busy", "missing", "lost")
-LIMITS = Limits(
-    origin_each=2, origin_least=1, origin_all=5, downloads=3, uploads=2, lease_s=10.0, first_timeout_s=20.0, ban_s=1.0
-)
-
-
-def hash_of(chunk_id: str) -> str:
-    return f"hash of {chunk_id}"
-
-
-def hashes(*chunk_ids: str) -> dict[str, str]:
-    return {chunk_id: hash_of(chunk_id) for chunk_id in chunk_ids}
-
-
-class Simulation:
-    """Hosts that do as they are told, with the registry they tell it to; a perfect network unless a test says no."""
-
-    def __init__(self, hosts: dict[str, str], limits: Limits = LIMITS) -> None:
-        self.registry = Registry(limits)
-        self.now = 0.0
-        self.origin_reads: list[str] = []
-        self.crossings: list[tuple[str, str]] = []
-        self.zones = hosts
-        self.under_way: list[Fetch] = []
-        self.held: dict[str, set[str]] = {name: set() for name in hosts}
-        self.said: list[object] = []
-        for name, zone in hosts.items():
-            self.registry.tell(Joined(name, zone, f"{name}:1"), self.now)
-
-    def want_all(self, *names: str) -> None:
-        for name in names or self.zones:
-            self.registry.tell(Wants(name, CHUNKS), self.now)
-
-    def take_commands(self) -> None:
-        for command in [*self.registry.commands(self.now), *self.registry.second_tries(self.now)]:
-            if isinstance(command, Fetch):
-                self.under_way.append(command)
-                if command.source == ORIGIN:
-                    self.origin_reads.append(command.chunk_id)
-                elif self.zones[command.source] != self.zones[command.host]:
-                    self.crossings.append((self.zones[command.host], command.chunk_id))
-            else:
-                self.said.append(command)
-
-    def arrive(self, fetch: Fetch) -> None:
-        self.under_way.remove(fetch)
-        self.held[fetch.host].add(fetch.chunk_id)
-        self.registry.tell(Got(fetch.host, fetch.chunk_id, fetch.source, 1.0, hash_of(fetch.chunk_id)), self.now)
-
-    def run(self) -> None:
-        for _ in range(1000):
-            self.take_commands()
-            if not self.under_way:
-                return
-            self.now += 0.1
-            self.arrive(self.under_way[0])
-        raise AssertionError("the hosts never have everything")
+from tests.pressrun.cache.registry_simulation import CHUNKS, LIMITS, Simulation, hashes
 
 
 def test_each_chunk_leaves_the_origin_once_for_all_hosts() -> None:
@@ -186,22 +127,61 @@ def test_who_sent_spoilt_bytes_reads_nothing_from_the_origin_for_others() -> Non
     assert cluster.held["bad"] | {"c0"} == cluster.held["good"] == {chunk.chunk_id for chunk in CHUNKS}
 
 
-def test_what_the_origin_cannot_give_is_given_up_for_everybody_with_the_reason() -> None:
-    cluster = Simulation({"one": "", "two": ""})
-    for name in ("one", "two"):
-        cluster.registry.tell(Wants(name, CHUNKS[:1]), 0.0)
+def failing(
+    cluster: Simulation, fails: Callable[[Fetch], bool], fault: Fault = "origin", until_s: float = 1000.0
+) -> int:
+    """Play until somebody is told to give up, each read taking some 20 s; return how many failed."""
     tries = 0
     while not cluster.said:
-        cluster.take_commands()
-        for fetch in cluster.under_way:
-            tries += 1
-            cluster.registry.tell(Failed(fetch.host, "c0", ORIGIN, "origin", "the bucket is shut"), cluster.now)
-        cluster.under_way.clear()
-        cluster.now += 1.0
-        assert cluster.now < 100
+        for _ in range(20):
+            cluster.now += 1.0
+            cluster.take_commands()
+        if cluster.now > until_s:
+            break
+        for fetch in list(cluster.under_way):
+            if fetch.source == ORIGIN and fails(fetch):
+                tries += 1
+                cluster.under_way.remove(fetch)
+                cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, ORIGIN, fault, "it is shut"), cluster.now)
+            else:
+                cluster.arrive(fetch)
+    return tries
+
+
+LONG_READS = replace(LIMITS, lease_s=30.0)
+
+
+def test_a_chunk_that_the_origin_cannot_give_is_given_up_for_everybody_while_it_gives_others() -> None:
+    cluster = Simulation({"one": "", "two": ""}, replace(LONG_READS, origin_each=1, origin_all=2))
+    cluster.want_all()
+    tries = failing(cluster, lambda fetch: fetch.chunk_id == "c0")
     assert tries == LIMITS.attempts
-    assert {said.host for said in cluster.said if isinstance(said, Abandoned)} == {"one", "two"}
-    assert all(isinstance(said, Abandoned) and said.reason == "the bucket is shut" for said in cluster.said)
+    assert set(cluster.said) == {Abandoned(name, "c0", "it is shut") for name in ("one", "two")}
+
+
+def test_bytes_that_the_origin_has_other_than_were_published_are_given_up_after_a_few_reads() -> None:
+    cluster = Simulation({"one": ""}, LONG_READS)
+    cluster.registry.tell(Wants("one", CHUNKS[:1]), 0.0)
+    assert failing(cluster, lambda fetch: True, "corrupt") == LIMITS.attempts
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_all_that_only_a_shut_origin_has_is_given_up_after_minutes(number: int) -> None:
+    cluster = Simulation({f"h{index}": "" for index in range(number)}, LONG_READS)
+    cluster.want_all()
+    failing(cluster, lambda fetch: True)
+    assert LIMITS.origin_patience_s <= cluster.now < 2 * LIMITS.origin_patience_s
+    assert {(said.host, said.chunk_id) for said in cluster.said if isinstance(said, Abandoned)} == {
+        (host, chunk.chunk_id) for host in cluster.zones for chunk in CHUNKS
+    }
+
+
+def test_an_origin_that_is_away_for_minutes_is_waited_for() -> None:
+    cluster = Simulation({"one": "", "two": ""}, LONG_READS)
+    cluster.want_all()
+    failing(cluster, lambda fetch: cluster.now < 240.0, until_s=600.0)
+    assert not cluster.said
+    assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
 
 
 def test_what_the_origin_has_no_more_is_given_up_at_once() -> None:
@@ -239,6 +219,31 @@ def test_a_host_that_asks_for_what_it_was_thought_to_have_gets_it() -> None:
     assert simulation.origin_reads == ["c0"]
 
 
+def test_a_host_that_wants_for_one_model_what_another_has_keeps_its_wish_and_serves_others() -> None:
+    cluster = Simulation({"a": "", "b": ""})
+    cluster.registry.tell(Wants("a", CHUNKS[:1]), 0.0)
+    cluster.registry.tell(Holds("a", hashes("c0")), 0.0)
+    cluster.registry.tell(Wants("b", CHUNKS[:1]), 0.0)
+    cluster.run()
+    assert cluster.held["a"] == cluster.held["b"] == {"c0"}
+    assert not cluster.registry.swarm.waiting
+
+
+def test_what_nobody_has_or_wants_any_more_is_forgotten() -> None:
+    cluster = Simulation({"one": "", "two": ""})
+    cluster.want_all()
+    cluster.run()
+    for name in cluster.zones:
+        cluster.registry.tell(Dropped(name, tuple(chunk.chunk_id for chunk in CHUNKS)), cluster.now)
+        cluster.take_commands()
+    cluster.registry.tell(Wants("two", CHUNKS[:1]), cluster.now)
+    cluster.take_commands()
+    assert cluster.under_way[0].xxh3 == ""  # another content of that name is as good as the one that was
+    everything = pickle.dumps([cluster.registry._hashes, cluster.registry._sizes, cluster.registry.swarm])
+    assert b"c0" in everything
+    assert not any(chunk.chunk_id.encode() in everything for chunk in CHUNKS[1:])
+
+
 def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster = Simulation({"slow": "", "fast": "", "new": ""})
     for name in ("slow", "fast"):
@@ -251,98 +256,3 @@ def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster.take_commands()
     (second,) = [fetch for fetch in cluster.under_way if fetch is not late]
     assert (second.chunk_id, second.source != late.source) == (late.chunk_id, True)
-
-
-class AnyHistory(RuleBasedStateMachine):
-    """Any order of arrivals, deaths, faults, lost messages and time passing."""
-
-    hosts = st.sampled_from(["a", "b", "c", "d"])
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cluster = Simulation({name: "x" if name in "ab" else "y" for name in "abcd"})
-        self.cluster.registry = Registry(LIMITS)
-        self.gone = set(self.cluster.zones)
-
-    @initialize()
-    def begin(self) -> None:
-        for name in "abc":
-            self.join(name)
-
-    @rule(name=hosts)
-    def join(self, name: str) -> None:
-        cluster = self.cluster
-        self.gone.discard(name)
-        cluster.under_way = [fetch for fetch in cluster.under_way if fetch.host != name]
-        cluster.registry.tell(Joined(name, cluster.zones[name], f"{name}:1"), cluster.now)
-        cluster.registry.tell(Holds(name, hashes(*cluster.held[name])), cluster.now)
-        cluster.registry.tell(
-            Wants(name, tuple(chunk for chunk in CHUNKS if chunk.chunk_id not in cluster.held[name])), cluster.now
-        )
-
-    @rule(name=hosts)
-    def die(self, name: str) -> None:
-        self.gone.add(name)
-        self.cluster.under_way = [fetch for fetch in self.cluster.under_way if fetch.host != name]
-        self.cluster.registry.tell(Left(name), self.cluster.now)
-
-    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
-    def evict(self, name: str, chunk: WantedChunk) -> None:
-        if name not in self.gone and chunk.chunk_id in self.cluster.held[name]:
-            self.cluster.held[name].discard(chunk.chunk_id)
-            self.cluster.registry.tell(Dropped(name, (chunk.chunk_id,)), self.cluster.now)
-            self.cluster.registry.tell(Wants(name, (chunk,)), self.cluster.now)
-
-    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
-    def look(self, seconds: float) -> None:
-        self.cluster.now += seconds
-        self.cluster.take_commands()
-
-    @precondition(lambda self: self.cluster.under_way)
-    @rule(
-        which=st.integers(min_value=0), fault=st.sampled_from(["", "corrupt", "timeout", "refused", "missing", "lost"])
-    )
-    def conclude(self, which: int, fault: str) -> None:
-        cluster = self.cluster
-        fetch = cluster.under_way[which % len(cluster.under_way)]
-        if fault == "":
-            cluster.arrive(fetch)
-            return
-        cluster.under_way.remove(fetch)
-        if fault != "lost" and fetch.source != ORIGIN:
-            cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, fetch.source, fault), cluster.now)  # type: ignore[arg-type]
-
-    @invariant()
-    def nobody_reads_what_another_reads(self) -> None:
-        swarm = self.cluster.registry.swarm
-        readers = [flight.chunk_id for flight in swarm.all_flights() if flight.source == ORIGIN]
-        assert len(readers) == len(set(readers))
-        assert set(readers) == set(swarm.leases)
-
-    @invariant()
-    def limits_hold_and_books_agree(self) -> None:
-        swarm = self.cluster.registry.swarm
-        flights = swarm.all_flights()
-        for host in swarm.hosts.values():
-            assert len(host.flights) <= LIMITS.downloads
-            assert host.uploads == sum(flight.source == host.name for flight in flights) <= LIMITS.uploads
-            assert host.origin_reads() <= LIMITS.origin_all
-            assert not host.held & set(host.wants)
-            assert set(host.ready) <= set(host.wants)
-        assert not set(swarm.unread) & set(swarm.leases)
-
-    def teardown(self) -> None:
-        """Whatever happened: with time and a sound network, every living host has everything."""
-        cluster = self.cluster
-        for _ in range(50):
-            cluster.now += 200.0
-            cluster.take_commands()
-            while cluster.under_way:
-                cluster.arrive(cluster.under_way[0])
-                cluster.take_commands()
-        for name in set(cluster.zones) - self.gone:
-            assert not cluster.registry.swarm.hosts[name].wants
-
-
-TestAnyHistory = pytest.mark.filterwarnings("default")(AnyHistory.TestCase)
-TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

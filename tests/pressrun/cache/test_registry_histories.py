@@ -1,0 +1,118 @@
+"""Hosts come, go, fail and lie in any order, and still every byte is read once at a time and arrives."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pressrun.cache.messages import ORIGIN, Dropped, Failed, Holds, Joined, Left, WantedChunk, Wants
+from pressrun.cache.registry import Registry
+from tests.pressrun.cache.registry_simulation import CHUNKS, LIMITS, Simulation, hashes
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Any order of arrivals, deaths, faults, lost messages and time passing."""
+
+    hosts = st.sampled_from(["a", "b", "c", "d"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = Simulation({name: "x" if name in "ab" else "y" for name in "abcd"})
+        self.cluster.registry = Registry(LIMITS)
+        self.gone = set(self.cluster.zones)
+
+    @initialize()
+    def begin(self) -> None:
+        for name in "abc":
+            self.join(name)
+
+    @rule(name=hosts)
+    def join(self, name: str) -> None:
+        cluster = self.cluster
+        self.gone.discard(name)
+        cluster.under_way = [fetch for fetch in cluster.under_way if fetch.host != name]
+        cluster.registry.tell(Joined(name, cluster.zones[name], f"{name}:1"), cluster.now)
+        cluster.registry.tell(Holds(name, hashes(*cluster.held[name])), cluster.now)
+        cluster.registry.tell(
+            Wants(name, tuple(chunk for chunk in CHUNKS if chunk.chunk_id not in cluster.held[name])), cluster.now
+        )
+
+    @rule(name=hosts)
+    def die(self, name: str) -> None:
+        self.gone.add(name)
+        self.cluster.under_way = [fetch for fetch in self.cluster.under_way if fetch.host != name]
+        self.cluster.registry.tell(Left(name), self.cluster.now)
+
+    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
+    def evict(self, name: str, chunk: WantedChunk) -> None:
+        if name not in self.gone and chunk.chunk_id in self.cluster.held[name]:
+            self.cluster.held[name].discard(chunk.chunk_id)
+            self.cluster.registry.tell(Dropped(name, (chunk.chunk_id,)), self.cluster.now)
+            self.cluster.registry.tell(Wants(name, (chunk,)), self.cluster.now)
+
+    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
+    def find(self, name: str, chunk: WantedChunk) -> None:
+        """It comes to the host in a revision that does not need it; the one that does lacks it still."""
+        if name not in self.gone:
+            self.cluster.registry.tell(Holds(name, hashes(chunk.chunk_id)), self.cluster.now)
+
+    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
+    def want_again(self, name: str, chunk: WantedChunk) -> None:
+        if name not in self.gone:
+            self.cluster.registry.tell(Wants(name, (chunk,)), self.cluster.now)
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
+    def look(self, seconds: float) -> None:
+        self.cluster.now += seconds
+        self.cluster.take_commands()
+
+    @precondition(lambda self: self.cluster.under_way)
+    @rule(
+        which=st.integers(min_value=0), fault=st.sampled_from(["", "corrupt", "timeout", "refused", "missing", "lost"])
+    )
+    def conclude(self, which: int, fault: str) -> None:
+        cluster = self.cluster
+        fetch = cluster.under_way[which % len(cluster.under_way)]
+        if fault == "":
+            cluster.arrive(fetch)
+            return
+        cluster.under_way.remove(fetch)
+        if fault != "lost" and fetch.source != ORIGIN:
+            cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, fetch.source, fault), cluster.now)  # type: ignore[arg-type]
+
+    @invariant()
+    def nobody_reads_what_another_reads(self) -> None:
+        swarm = self.cluster.registry.swarm
+        readers = [flight.chunk_id for flight in swarm.all_flights() if flight.source == ORIGIN]
+        assert len(readers) == len(set(readers))
+        assert set(readers) == set(swarm.leases)
+
+    @invariant()
+    def limits_hold_and_books_agree(self) -> None:
+        swarm = self.cluster.registry.swarm
+        flights = swarm.all_flights()
+        for host in swarm.hosts.values():
+            assert len(host.flights) <= LIMITS.downloads
+            assert host.uploads == sum(flight.source == host.name for flight in flights) <= LIMITS.uploads
+            assert host.origin_reads() <= LIMITS.origin_all
+            assert set(host.ready) <= set(host.wants)
+        assert not set(swarm.unread) & set(swarm.leases)
+
+    def teardown(self) -> None:
+        """Whatever happened: with time and a sound network, every living host has everything."""
+        cluster = self.cluster
+        for _ in range(50):
+            cluster.now += 200.0
+            cluster.take_commands()
+            while cluster.under_way:
+                cluster.arrive(cluster.under_way[0])
+                cluster.take_commands()
+        for name in set(cluster.zones) - self.gone:
+            assert not cluster.registry.swarm.hosts[name].wants
+            assert cluster.held[name] == {chunk.chunk_id for chunk in CHUNKS}
+
+
+TestAnyHistory = pytest.mark.filterwarnings("default")(AnyHistory.TestCase)
+TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
