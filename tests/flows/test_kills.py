@@ -132,7 +132,7 @@ def test_a_stopped_command_tears_down_and_its_rerun_completes(
 ) -> None:
     out = tmp_path / "out"
     file = runs.prompt_file(tmp_path, runs.prompts(IMAGES))
-    options = runs.quick_options(out, engine=OPTIONS["engine"])
+    options = runs.quick_options(out, engine=OPTIONS["engine"], workers=1)  # slow enough to be caught in the act
     flow = runs.start(prefect_api, "generate", file, *options, start_new_session=True)
     runs.catch(flow, lambda: MOMENTS["first receipt"](out), "the first receipt")
     family = psutil.Process(flow.pid).children(recursive=True)
