@@ -1,9 +1,11 @@
-"""The least time in which a model can be on every host, whatever the system. Plain arithmetic."""
+"""The least time in which a model can be on every host of a fleet, whatever the system."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+from pressrun.cache.bound import HostLink, least_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,9 @@ class Fleet:
 
     @property
     def bound_s(self) -> float:
-        """Seconds that nothing can beat: the origin sends the model once, the slowest host receives it whole, and
-        all that is received was sent by somebody.
-        """  # noqa: D205
-        return max(
-            self.model_bytes / self.origin_bytes_per_s,
-            self.model_bytes / self.down_bytes_per_s,
-            self.hosts * self.model_bytes / (self.origin_bytes_per_s + self.hosts * self.up_bytes_per_s),
-        )
+        """Seconds that nothing can beat, by `pressrun.cache.bound.least_s`."""
+        link = HostLink(self.model_bytes, self.down_bytes_per_s, self.up_bytes_per_s)
+        return least_s(self.model_bytes, self.origin_bytes_per_s, [link] * self.hosts)
 
     @property
     def direct_bound_s(self) -> float:

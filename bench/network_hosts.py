@@ -120,12 +120,6 @@ class Network:
         counted = [int((statistics / name).read_text()) for name in ("rx_bytes", "tx_bytes")]
         return dict(zip(self.zones, counted, strict=True))
 
-    def host_bytes(self, host: NetworkHost) -> tuple[int, int]:
-        """Return what went down to a host and up from it so far, headers included."""
-        statistics = Path(f"/sys/class/net/{self._mark}v{host.number}/statistics")
-        down, up = (int((statistics / name).read_text()) for name in ("tx_bytes", "rx_bytes"))
-        return down, up
-
     def make_bridges(self) -> None:
         """Make the zones' bridges and what joins them."""
         for place in range(len(self.zones)):
