@@ -16,8 +16,7 @@ from pressrun.cache.chunk_manifest import cut
 from pressrun.cache.published import manifest_for
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter
-from pressrun.models.diffusers_folder import ModelFacts
-from pressrun.models.embedder_folder import EmbedderFacts
+from pressrun.models.any_folder import AnyFacts
 from workers.cache.alone import AloneKeeper
 from workers.cache.bring import Brought
 from workers.cache.chunk_store import ChunkStore
@@ -48,7 +47,7 @@ class CachedModel:
 
 def ensure_local(
     location: Location,
-    facts: ModelFacts | EmbedderFacts | Adapter,
+    facts: AnyFacts,
     root: Path,
     from_peers: bool = True,
     budget_bytes: int | None = None,
@@ -61,7 +60,7 @@ def ensure_local(
     ----------
     location : Location
         Where the model, or an adapter's file, comes from; a local one is used in place.
-    facts : ModelFacts, EmbedderFacts or Adapter
+    facts : AnyFacts
         What was read there; the folder is named by its revision.
     root : Path
         The host's cache folder; made if missing, for this user only.
@@ -94,9 +93,7 @@ def ensure_local(
     return CachedModel(brought.path, brought.origin_bytes, time.monotonic() - began)
 
 
-def _bring(
-    location: Location, facts: ModelFacts | EmbedderFacts | Adapter, root: Path, link: CacheLink | None
-) -> Brought:
+def _bring(location: Location, facts: AnyFacts, root: Path, link: CacheLink | None) -> Brought:
     manifest = cut(location, facts.revision, facts.files)
     single_file = isinstance(facts, Adapter)
     if link is not None:

@@ -18,8 +18,8 @@ from pressrun.cache.options import CacheOptions
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.adapter_file import Adapter
-from pressrun.models.diffusers_folder import ModelFacts, ModelFile
-from pressrun.models.embedder_folder import EmbedderFacts
+from pressrun.models.any_folder import AnyFacts
+from pressrun.models.diffusers_folder import ModelFile
 from workers.cache.arriving import arriving
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.pins import pinned
@@ -28,20 +28,18 @@ from workers.model_cache import CachedModel, ensure_local
 from workers.order import PrintOrder
 from workers.weights.component_files import Await, already_here
 
-Facts = ModelFacts | EmbedderFacts | Adapter
-
 
 class Runtime(Protocol):
     """A way by which remote models come to this host."""
 
-    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+    def bring(self, location: Location, facts: AnyFacts, root: Path) -> CachedModel:
         """Make sure that a remote model can be loaded from this host's disk.
 
         Parameters
         ----------
         location : Location
             Where the model, or an adapter's file, comes from.
-        facts : Facts
+        facts : AnyFacts
             What was read there.
         root : Path
             The host's cache folder.
@@ -57,7 +55,7 @@ class Runtime(Protocol):
 class PeerRuntime:
     """Hosts share what one of them has read from the origin."""
 
-    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+    def bring(self, location: Location, facts: AnyFacts, root: Path) -> CachedModel:
         """Fill the host's cache folder, as `Runtime`."""
         return ensure_local(location, facts, root)
 
@@ -74,7 +72,7 @@ class OriginRuntime:
     def __init__(self, budget_bytes: int | None = None) -> None:
         self._budget_bytes = budget_bytes
 
-    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+    def bring(self, location: Location, facts: AnyFacts, root: Path) -> CachedModel:
         """Fill the host's cache folder from the origin, as `Runtime`."""
         return ensure_local(location, facts, root, from_peers=False, budget_bytes=self._budget_bytes)
 
@@ -91,7 +89,7 @@ class MountRuntime:
     def __init__(self, mounts: Mapping[str, str]) -> None:
         self._mounts = mounts
 
-    def bring(self, location: Location, facts: Facts, root: Path) -> CachedModel:
+    def bring(self, location: Location, facts: AnyFacts, root: Path) -> CachedModel:
         """Check that every file is there with its size, as `Runtime`; nothing is copied."""
         began = time.monotonic()
         folder = self._folder(location, facts)
@@ -100,7 +98,7 @@ class MountRuntime:
             raise InvalidModel(_not_mounted(location, folder, lacking))
         return CachedModel(folder, 0, time.monotonic() - began)
 
-    def _folder(self, location: Location, facts: Facts) -> Path:
+    def _folder(self, location: Location, facts: AnyFacts) -> Path:
         place = mounted(location, self._mounts)
         if place is None:
             raise InvalidModel(f"{location} lies below none of the mounts; the job should have been refused for that.")
@@ -115,7 +113,7 @@ def runtime_of(options: CacheOptions) -> Runtime:
     return PeerRuntime() if options.runtime == "peer" else OriginRuntime(options.budget_bytes)
 
 
-def bring(order: PrintOrder, location: Location, facts: Facts) -> CachedModel:
+def bring(order: PrintOrder, location: Location, facts: AnyFacts) -> CachedModel:
     """Make sure that a model of an order, its embedder or an adapter can be loaded from this host's disk.
 
     Raises
@@ -128,7 +126,7 @@ def bring(order: PrintOrder, location: Location, facts: Facts) -> CachedModel:
 
 
 @contextmanager
-def at_hand(order: PrintOrder, location: Location, facts: Facts) -> Iterator[Path]:
+def at_hand(order: PrintOrder, location: Location, facts: AnyFacts) -> Iterator[Path]:
     """Lend a model's folder on this host for loading; the cache neither evicts nor drops it meanwhile.
 
     Raises
@@ -141,7 +139,7 @@ def at_hand(order: PrintOrder, location: Location, facts: Facts) -> Iterator[Pat
 
 
 @contextmanager
-def on_its_way(order: PrintOrder, location: Location, facts: Facts) -> Iterator[tuple[Path, Await]]:
+def on_its_way(order: PrintOrder, location: Location, facts: AnyFacts) -> Iterator[tuple[Path, Await]]:
     """Lend a model's folder as `at_hand` does, but at once, with what waits for each of its files.
 
     Raises
@@ -163,7 +161,7 @@ def _is_in_place(order: PrintOrder, location: Location) -> bool:
     return location.is_local or order.cache.runtime == "mount"
 
 
-def _pinned(order: PrintOrder, location: Location, facts: Facts) -> AbstractContextManager[None]:
+def _pinned(order: PrintOrder, location: Location, facts: AnyFacts) -> AbstractContextManager[None]:
     if _is_in_place(order, location):
         return nullcontext()
     root = Path(order.cache_folder).expanduser()
