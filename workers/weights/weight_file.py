@@ -1,16 +1,13 @@
 """One safetensors file made into tensors, by the way that is quickest for where they go.
 
-On a CPU the tensors of a file that the page cache holds are the cache's own memory; another file is read past it. Into
-a device's memory they go through buffers that are used again. Knows nothing of models.
+On a CPU the tensors are the page cache's own memory, which is the same for all processes of the host, and which, unlike
+memory of one's own, is not cleared before the disk fills it. Files that cannot be mapped are read. Into a device's
+memory they go through buffers that are used again. Knows nothing of models.
 """
 
 from __future__ import annotations
 
-import fcntl
 import mmap
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -51,33 +48,7 @@ def load_weights(path: Path, device: torch.device = _CPU, pool: HostPool | None 
     pooled = _pooled(path, pool)
     if device.type != "cpu":
         return _on_device(path, pooled, device)
-    return tensors_in_host_memory(read_header(path), pooled or _in_host_memory(path))
-
-
-def _in_host_memory(path: Path) -> mmap.mmap:
-    if is_cached(path):
-        return mapped_whole(path) or _read_whole(path)
-    with _alone_with(path) as alone:
-        # Several workers that start at once read the disk once for all, by the page cache, not each for itself.
-        return (None if alone else mapped_whole(path)) or _read_whole(path)
-
-
-@contextmanager
-def _alone_with(path: Path) -> Iterator[bool]:
-    """Hold a file's lock meanwhile, and tell whether it could be had: whether no other process is loading the file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield _locks(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    return tensors_in_host_memory(read_header(path), pooled or mapped_whole(path) or _read_whole(path))
 
 
 def _pooled(path: Path, pool: HostPool | None) -> mmap.mmap | None:

@@ -31,11 +31,10 @@ def load(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(file_reading, "BLOCK_BYTES", _BLOCK)
     monkeypatch.setattr(page_cache, "_STREAM_BYTES", _BLOCK)
     pool = HostPool(tmp_path / "pool", 10**9) if "pooled" in request.param else None
-    if request.param in ("brought", "direct", "plain"):
-        monkeypatch.setattr(weight_file, "is_cached", lambda path: False)
+    if request.param in ("direct", "plain"):
+        monkeypatch.setattr(weight_file, "mapped_whole", lambda path: None)
     if request.param == "brought":
         monkeypatch.setattr(page_cache, "cached_share", lambda mapped: 0.0)
-        monkeypatch.setattr(weight_file, "_locks", lambda descriptor: False)  # as if another worker were at the file
     if request.param == "plain":
         monkeypatch.delattr(os, "O_DIRECT", raising=False)
     if "device" in request.param:  # any device's way, with the host's memory in its place
