@@ -69,7 +69,7 @@ def weights(
         runs = _measure(findings, systems, file, 1 if quick else rounds)
     for cold in (True, False):
         rows = [_row(system, runs[cold, system]) for system in systems]
-        findings.show(f"{'cold' if cold else 'warm'} page cache, medians (best)", rows)
+        findings.show(f"{'cold' if cold else 'warm'} page cache, medians (range)", rows)
 
 
 def _write(path: Path, size_gb: float) -> Path:
@@ -135,7 +135,7 @@ def _row(system: str, several: Sequence[Mapping[str, Any]]) -> Row:
     row: dict[str, str | float] = {"system": system}
     for name in ("loaded_s", "loaded_cpu_s", "read_s", "read_cpu_s"):
         values = [found[name] for found in several]
-        row[name] = f"{median(values):.3f} ({min(values):.3f})"
+        row[name] = f"{median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
     row["own_memory_gb"] = median(found["own_bytes"] for found in several) / 1e9
     row["from_disk_gb"] = median(found["disk_bytes"] for found in several) / 1e9
     return row

@@ -12,8 +12,8 @@ import mmap
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,8 @@ def run(settings: Settings) -> dict[str, Any]:
     package, load = SYSTEMS[settings["system"]]
     path = settings["file"]
     importlib.import_module(package)
-    _touch_memory(_TOUCHED * os.stat(path).st_size)
-    cached_before = _set_cache(path, settings["cold"])
+    with _touched_memory(_TOUCHED * os.stat(path).st_size):
+        cached_before = _set_cache(path, settings["cold"])
     own_before, disk_before = _own_bytes(), _disk_bytes()
     with ExitStack() as held:
         began_s, began_cpu_s = time.perf_counter(), _cpu_s()
@@ -101,15 +101,17 @@ def run(settings: Settings) -> dict[str, Any]:
         }
 
 
-def _touch_memory(size_bytes: int) -> None:
-    """Use memory and free it again.
+@contextmanager
+def _touched_memory(size_bytes: int) -> Iterator[None]:
+    """Hold memory that was written to, and free it at the end of the block.
 
-    A virtual machine's host takes free memory back, and its giving costs the next user seconds: without this, whoever
-    loads first after a pause pays for it.
+    A virtual machine's host takes free memory back within seconds, and its giving costs the next user seconds: without
+    this, whoever loads first after a pause pays for it. So the memory is freed only when the clock is about to start.
     """
     with mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         for page in range(0, size_bytes, mmap.PAGESIZE):
             memory[page] = 1
+        yield
 
 
 def _set_cache(path: str, cold: bool) -> float:
