@@ -103,6 +103,21 @@ def loading(order: PrintOrder) -> FaultyRenderer:
     return renderer
 
 
+def hindered(order: PrintOrder) -> FaultyRenderer:
+    """As `loading`, after waiting for as long as a test holds it up, and unless it is broken."""
+    while hindrance(Path(order.collection.url), "held up").exists():
+        time.sleep(_STEP_S)
+    if hindrance(Path(order.collection.url), "broken").exists():
+        raise RuntimeError("the device is broken")
+    return loading(order)
+
+
+def hindrance(collection: Path, what: str) -> Path:
+    """Return the file that hinders loading while it is there."""
+    notes_folder(collection).mkdir(exist_ok=True)
+    return notes_folder(collection) / what
+
+
 class HesitantRenderer(FaultyRenderer):
     """Slow only while it is measured, so that a quote is long and the run short."""
 

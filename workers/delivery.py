@@ -22,6 +22,7 @@ from workers.cache.metrics import cache_metrics
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.worker_part import link_for
 from workers.model_cache import ensure_local
+from workers.wishes import submit_to
 
 Need = tuple[Location, AnyFacts]
 
@@ -91,10 +92,7 @@ class Delivery:
         return found
 
     def _ask(self, address: str, location: Location, facts: AnyFacts) -> object:
-        folder = self._cache.folder
-        return self._client.submit(
-            _had_bytes, location, facts, folder, workers=[address], allow_other_workers=True, pure=False
-        )
+        return submit_to(self._client, address, _had_bytes, location, facts, self._cache.folder)
 
     def _enter(self, had: Iterable[tuple[str, int]]) -> None:
         found = Traffic()

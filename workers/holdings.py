@@ -61,7 +61,6 @@ class Holdings:
         self._lock = threading.Lock()
         self._known: dict[str, Holding] | None = None
         self._stale: set[str] = set()
-        self._newcomers: list[str] = []
         self._looking: threading.Thread | None = None
         self._looked_at_s = -math.inf
 
@@ -87,12 +86,6 @@ class Holdings:
         """Have a worker asked again at the next look."""
         with self._lock:
             self._stale.add(address)
-
-    def take_newcomers(self) -> list[str]:
-        """Return the workers that came since the first look, each once."""
-        with self._lock:
-            newcomers, self._newcomers = self._newcomers, []
-            return newcomers
 
     def _look(self) -> None:
         with self._lock:
@@ -122,8 +115,6 @@ class Holdings:
             before = self._known
             self._known = {address: (before or {}).get(address, Holding()) for address in there}
             come = there - (before or {}).keys()
-            if before is not None:
-                self._newcomers = [one for one in self._newcomers if one in there] + sorted(come)
             self._stale = (self._stale | come) & there
             return sorted(self._stale)
 

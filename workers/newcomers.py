@@ -12,6 +12,7 @@ from distributed import Client, Future, wait
 from pressrun.batch import Batch
 from workers.order import PrintOrder
 from workers.warming import warm_worker
+from workers.wishes import submit_to
 
 _POLL_S = 0.25
 
@@ -56,11 +57,5 @@ def addresses(client: Client) -> list[str]:
 
 
 def warm_all(client: Client, places: list[str], order: PrintOrder, sample: Batch) -> list[Future]:
-    """Have workers warm themselves, and return a future of a `workers.warming.Warmth` for each.
-
-    A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
-    """
-    return [
-        client.submit(warm_worker, order, sample, workers=[place], allow_other_workers=True, pure=False)
-        for place in places
-    ]
+    """Have workers warm themselves, and return a future of a `workers.warming.Warmth` for each."""
+    return [submit_to(client, place, warm_worker, order, sample) for place in places]

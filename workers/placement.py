@@ -6,13 +6,12 @@ come back under its address, so whoever was named and is gone, or takes too long
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections import defaultdict
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from distributed import Client, Future
@@ -20,11 +19,10 @@ from distributed import Client, Future
 from pressrun.batch import Batch
 from pressrun.cache.affinity import Candidate, Wanted, choose
 from workers.holdings import Holdings
-from workers.newcomers import warm_all
+from workers.joiners import Joiners
 from workers.order import PrintOrder
 from workers.printing import Receipt, print_batch, renderer_key
 
-logger = logging.getLogger(__name__)
 PIN_S = 60.0
 _POLL_S = 0.5
 
@@ -59,7 +57,11 @@ class Placement:
         self._lock = threading.Lock()
         self._named: dict[str, _Named] = {}
         self._load: defaultdict[str, float] = defaultdict(float)
-        self._warming: list[Future] = []  # a future that nobody holds is forgotten, and its task with it
+        self._joiners = Joiners(client, order.run_id, self._cold, self._holdings.doubt)
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Be about to submit batches: workers that join inside the block are given none before they are warm."""
+        return self._joiners.met()
 
     def submit(self, batch: Batch, key: str) -> Future:
         """Send a batch off under a key of its own, and return its future."""
@@ -67,7 +69,7 @@ class Placement:
         places = None if self._mode == "off" else self._choose(order)
         if places is not None:
             self._remember(key, places)
-        self._warm_newcomers(order, batch)
+        self._joiners.draw_like(order, batch)
         return self._client.submit(
             print_batch,
             batch,
@@ -92,7 +94,7 @@ class Placement:
     def landed(self, key: str, receipt: Receipt | None = None) -> None:
         """Note that a batch is under way no more, and what its receipt says of its worker."""
         self._forget(key)
-        if receipt is not None and self._mode != "off":
+        if receipt is not None:
             self._holdings.note(receipt.address, receipt.in_memory)
 
     def free_overdue(self) -> None:
@@ -135,18 +137,11 @@ class Placement:
         for place in places:
             self._load[place] += sign / len(places)
 
-    def _warm_newcomers(self, order: PrintOrder, batch: Batch) -> None:
-        if self._mode == "off":
-            return
-        for place in self._holdings.take_newcomers():
-            (warming,) = warm_all(self._client, [place], order, batch)
-            warming.add_done_callback(partial(self._warmed, place))
-            self._warming.append(warming)
-
-    def _warmed(self, place: str, warming: Future) -> None:
-        if warming.status == "error":  # whatever it is, a batch that comes there tells it by name
-            logger.warning("the worker %s could not be warmed: %s", place, type(warming.exception()).__name__)
-        self._holdings.doubt(place)
+    def _cold(self) -> set[str]:
+        """Return the workers without any model where others have one: they came after these were warmed."""
+        held = self._holdings.known()
+        cold = {address for address, holding in held.items() if not holding.in_memory}
+        return cold if len(cold) < len(held) else set()
 
 
 def set_free(keys: list[str], dask_scheduler: Any = None) -> list[str]:

@@ -26,6 +26,7 @@ from workers.cache.runtimes import bring
 from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
 from workers.order import PrintOrder
+from workers.wishes import submit_to
 
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
 
@@ -98,7 +99,7 @@ def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) 
     one_a_host = {address.rpartition(":")[0]: address for address in workers}
     pulls = client.gather(
         [
-            client.submit(_ensure, order, host, *need, workers=[address], allow_other_workers=True, pure=False)
+            submit_to(client, address, _ensure, order, host, *need)
             for need in needs
             for host, address in one_a_host.items()
         ]

@@ -33,6 +33,7 @@ from workers.fleet import Fleet
 from workers.newcomers import Newcomers, addresses, warm_all
 from workers.order import PrintOrder
 from workers.warming import LEAST_MEASURING_S, MEASURING_SHARE, Warmth, measure
+from workers.wishes import submit_to
 
 logger = logging.getLogger(__name__)
 
@@ -209,10 +210,9 @@ def _measure(
 def _measured(client: Client, order: PrintOrder, sample: Batch, rungs: _Ladder) -> tuple[int, list[Timing]]:
     """Have one worker measure, while those that come meanwhile warm themselves."""
     newcomers = Newcomers(client, order, sample)
-    place = {"workers": [rungs.worker], "allow_other_workers": True}
     try:
         measured: tuple[int, list[Timing]] = newcomers.result(
-            client.submit(measure, order, sample, rungs.sizes, rungs.images, pure=False, **place)
+            submit_to(client, rungs.worker, measure, order, sample, rungs.sizes, rungs.images)
         )
     except PressrunError:
         raise

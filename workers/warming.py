@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-from distributed import get_worker
 
 from pressrun.batch import Batch
 from pressrun.profile import LADDER, Timing, fixed_s
 from workers.cancellation import working_for
 from workers.engines.renderer import OutOfMemory, Renderer
 from workers.order import PrintOrder
-from workers.printing import lend_renderer
+from workers.printing import lend_renderer, worker_address
 from workers.warm_embedder import warm_embedder
 
 _TRIAL_STEPS = 4
@@ -37,7 +36,7 @@ class Warmth:
     Parameters
     ----------
     address : str
-        Dask worker address.
+        Dask worker address; "" outside a task.
     load_s : float
         Seconds to load the weights; near 0 when they were warm.
     hardware : str
@@ -68,7 +67,7 @@ def warm_worker(order: PrintOrder, sample: Batch) -> Warmth:
         renderer.render(_trial(sample, 1))
         provenance = renderer.provenance()
     warm_embedder(order)
-    return Warmth(get_worker().address, load_s, hardware_name(provenance), provenance)
+    return Warmth(worker_address(), load_s, hardware_name(provenance), provenance)
 
 
 def measure(

@@ -93,10 +93,11 @@ class Window:
             When the cluster stays without workers, or a batch fails for a reason that is not its own.
         """
         suspects: list[Batch] = []
-        yield from self._fly(_Flight(self._client, self._placement, self._slots, suspects.append), batches)
-        for suspect in suspects:
-            with self._slots.alone():
-                yield from self._fly(_Flight(self._client, self._placement, Slots(1), None), iter([suspect]))
+        with self._placement.at_work():
+            yield from self._fly(_Flight(self._client, self._placement, self._slots, suspects.append), batches)
+            for suspect in suspects:
+                with self._slots.alone():
+                    yield from self._fly(_Flight(self._client, self._placement, Slots(1), None), iter([suspect]))
 
     def _fly(self, flight: _Flight, batches: Iterator[Batch]) -> Iterator[Receipt]:
         last_receipt = last_worker = time.monotonic()

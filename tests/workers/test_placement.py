@@ -21,7 +21,7 @@ from tests import engines, runs
 from tests.workers.conftest import OpenedRun
 from workers.fleet import LocalFleet
 from workers.holdings import Holdings
-from workers.model_host import loaded_keys, model_host
+from workers.model_host import model_host
 from workers.order import PrintOrder
 from workers.placement import Placement, set_free
 from workers.printing import renderer_key
@@ -198,24 +198,3 @@ def test_a_task_whose_workers_never_come_back_runs_once_it_is_set_free(wish: boo
 def state(key: str, dask_scheduler: Any = None) -> str:
     task = dask_scheduler.tasks.get(key)
     return task.state if task else ""
-
-
-def test_who_joins_in_mid_run_is_warmed_and_then_given_work(opened: Opened) -> None:
-    run, order = opened(runs.prompts(2000), engine="tests.engines:loading", cache={"affinity": "hard"})
-    fleet = LocalFleet(2)
-    try:
-        client, todo = fleet.open(), batches(run)
-        warm(fleet, addresses(fleet)[0], order, todo[0])
-        receipts = Window(client, order, in_flight=3).receipts(iter(todo))
-        next(receipts)
-        fleet.begin_scaling(2)
-        drawn_by: set[str] = set()
-        for receipt in receipts:
-            drawn_by.add(receipt.address)
-            if len(drawn_by) == 2:
-                break
-        assert len(drawn_by) == 2
-        assert set(client.run(loaded_keys).values()) == {(renderer_key(order),)}
-        receipts.close()
-    finally:
-        fleet.close()

@@ -6,11 +6,10 @@ Knows nothing of what a release checks, nor of how models are brought.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from distributed import Client, Future
+from distributed import Client
 
 from pressrun.errors import InvalidModel, StageFailed
 from pressrun.processes import place_digest
@@ -19,6 +18,7 @@ from pressrun.wording import size
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.store_state import look
+from workers.wishes import submit_to
 
 
 def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[HostCache, ...]:
@@ -49,9 +49,11 @@ def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[Hos
     """
     folders = client.run(_folder, root)
     one_a_folder = {folder: address for address, folder in folders.items()}
-    futures = [_on(client, address, _look, root, revision, size_bytes, address) for address in one_a_folder.values()]
+    futures = [
+        submit_to(client, address, _look, root, revision, size_bytes, address) for address in one_a_folder.values()
+    ]
     caches = tuple(client.gather(futures))  # before anything is changed, as another try would take it for the budget
-    client.gather([_on(client, cache.address, _raise_budget, root, cache, size_bytes) for cache in caches])
+    client.gather([submit_to(client, cache.address, _raise_budget, root, cache, size_bytes) for cache in caches])
     return caches
 
 
@@ -71,13 +73,8 @@ def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str
     kept_bytes : int
         How much of it stays, at the cost of the least recently used revisions; 0 drops it, unless it was there before.
     """
-    futures = [_on(client, cache.address, _give_back, root, cache, revision, kept_bytes) for cache in caches]
+    futures = [submit_to(client, cache.address, _give_back, root, cache, revision, kept_bytes) for cache in caches]
     return sum(client.gather(futures))
-
-
-def _on(client: Client, address: str, act: Callable[..., Any], *arguments: object) -> Future:
-    # A worker that dies comes back under another address, so the place is a wish: a firm one would wait for ever.
-    return client.submit(act, *arguments, workers=[address], allow_other_workers=True, pure=False)
 
 
 def _folder(root: str) -> str:
