@@ -35,59 +35,68 @@ class Front:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, origin: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.origin, self.over = origin, Event()
+        self.front = Front(f"http://127.0.0.1:{self.server_port}")
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that hang up."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        is_read = "Range" in self.headers and self.command == "GET"
+        fault = self.server.front.next_fault() if is_read else None
+        if fault is not None and fault > 0:
+            self._answer(fault, [("Retry-After", "1"), ("Content-Length", "0")], b"")
+            return
+        status, headers, body = self._true_answer()
+        if fault == DROPPED:
+            self.close_connection = True
+            return
+        if fault == LONGER:
+            body += b"more"
+            headers = [(n, str(len(body)) if n.lower() == "content-length" else v) for n, v in headers]
+        if fault in (TRUNCATED, STALLED):
+            body = body[: len(body) // 2]
+            self.close_connection = True
+        self._answer(status, headers, body)
+        if fault == STALLED:
+            self.server.over.wait(_STALLS_AT_MOST_S)
+
+    do_HEAD = do_GET
+
+    def _true_answer(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        upstream = http.client.HTTPConnection(self.server.origin, timeout=20)
+        upstream.request(self.command, self.path, headers=dict(self.headers))
+        answer = upstream.getresponse()
+        body = answer.read()
+        upstream.close()
+        headers = [(n, v) for n, v in answer.getheaders() if n.lower() not in ("transfer-encoding", "connection")]
+        return answer.status, headers, body
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @contextmanager
 def faulty_front(origin_url: str) -> Iterator[Front]:
     """Serve an origin's answers with faults until the block ends."""
-    origin, over = urlsplit(origin_url).netloc, Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            fault = front.next_fault() if "Range" in self.headers and self.command == "GET" else None
-            if fault is not None and fault > 0:
-                self._answer(fault, [("Retry-After", "1"), ("Content-Length", "0")], b"")
-                return
-            upstream = http.client.HTTPConnection(origin, timeout=20)
-            upstream.request(self.command, self.path, headers=dict(self.headers))
-            answer = upstream.getresponse()
-            body = answer.read()
-            upstream.close()
-            headers = [(n, v) for n, v in answer.getheaders() if n.lower() not in ("transfer-encoding", "connection")]
-            if fault == DROPPED:
-                self.close_connection = True
-                return
-            if fault == LONGER:
-                body += b"more"
-                headers = [(n, str(len(body)) if n.lower() == "content-length" else v) for n, v in headers]
-            if fault in (TRUNCATED, STALLED):
-                body = body[: len(body) // 2]
-                self.close_connection = True
-            self._answer(answer.status, headers, body)
-            if fault == STALLED:
-                over.wait(_STALLS_AT_MOST_S)
-
-        do_HEAD = do_GET
-
-        def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-            self.send_response_only(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = _Server(("127.0.0.1", 0), Handler)
-    front = Front(f"http://127.0.0.1:{server.server_port}")
+    server = _Server(urlsplit(origin_url).netloc)
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield front
+        yield server.front
     finally:
-        over.set()
+        server.over.set()
         server.shutdown()
         server.server_close()
         thread.join()

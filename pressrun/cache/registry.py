@@ -157,20 +157,13 @@ class Registry:
         host = self.swarm.hosts.get(event.host)
         if host is None:
             return
-        if event.source == ORIGIN:
-            self.swarm.pace.took(self._sizes.get(event.chunk_id, 0), event.seconds, len(self.swarm.leases))
+        self._learn(event)
         self._end(host, event.chunk_id, event.source)
         known = self._hashes.setdefault(event.chunk_id, event.xxh3)
         if known != event.xxh3:  # only where a lease ended early and the origin gave two readers different bytes
             self._abandon(host, event.chunk_id, "it was changed at its origin while it was read")
             return
         host.bans.pop(event.source, None)
-        if event.source == ORIGIN:
-            self._origin_faults.gave(event.chunk_id)
-        if event.source != ORIGIN and event.seconds > 0:
-            speed = self._sizes.get(event.chunk_id, 0) / event.seconds
-            mean = self._bytes_per_s or speed
-            self._bytes_per_s = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * speed
         self._enter(host, event, now_s)
         self.swarm.hold(host, event.chunk_id)
         self.swarm.unwant(host, event.chunk_id)
@@ -201,6 +194,17 @@ class Registry:
             self._heed_origin(event, now_s)
         elif corrupt:
             self._accuse(host, event, now_s)
+
+    def _learn(self, event: Got) -> None:
+        """Learn from a chunk that came, while its flight still counts."""
+        size_bytes = self._sizes.get(event.chunk_id, 0)
+        if event.source == ORIGIN:
+            self.swarm.pace.took(size_bytes, event.seconds, len(self.swarm.leases))
+            self._origin_faults.gave(event.chunk_id)
+        elif event.seconds > 0:
+            speed = size_bytes / event.seconds
+            mean = self._bytes_per_s or speed
+            self._bytes_per_s = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * speed
 
     def _enter(self, host: HostState, event: Got, now_s: float) -> None:
         size_bytes, sender = self._sizes.get(event.chunk_id, 0), self.swarm.hosts.get(event.source)

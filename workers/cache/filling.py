@@ -144,10 +144,6 @@ class Filling:
                     return data, place.xxh3
         return None
 
-    def whole_files(self) -> dict[str, Path]:
-        """Return where the files lie that have all of their chunks, by their path in the manifest."""
-        return {path: file.path for path, file in self._files.items() if file.has_all}
-
     def publish_file(self, path: str) -> Path:
         """Give a file that has all of its chunks its own name, so that other processes see it; waits for the disk.
 

@@ -16,7 +16,6 @@ from playwright.sync_api import Browser, sync_playwright
 
 from pressrun.cache.traffic_report import HostTraffic, TrafficReport
 from pressrun.errors import InvalidCollection
-from pressrun.report.charts import line_chart
 from pressrun.report.facts import (
     BatchSpeed,
     FailedImage,
@@ -284,22 +283,3 @@ def test_no_prompt_breaks_the_summarys_tables(prompt: str) -> None:
     (row,) = [line for line in summary.split("\n") if "| render |" in line]
     assert row.count("|") == 4
     assert "<" not in row
-
-
-@given(st.lists(st.floats(0, 1e6), max_size=800), st.floats(0.01, 1e4))
-def test_a_chart_stays_in_its_box_whatever_the_numbers(values: list[float], step: float) -> None:
-    chart = line_chart([(i * step, value) for i, value in enumerate(values)])
-    assert len(chart.points) <= 240
-    assert bool(chart.points) == bool(values)
-    assert all(-1e-6 <= x <= 100 + 1e-6 and -1e-6 <= y <= 100 + 1e-6 for x, y in chart.points)
-    for ticks in (chart.x_ticks, chart.y_ticks):
-        assert len(ticks) <= 8
-        assert [tick.percent for tick in ticks] == sorted(tick.percent for tick in ticks)
-        assert all(-1e-6 <= tick.percent <= 100 + 1e-6 for tick in ticks)
-
-
-def test_a_charts_axes_have_round_numbers() -> None:
-    chart = line_chart([(0, 0), (200, 7.3)])
-    assert [tick.value for tick in chart.y_ticks] == [0, 2, 4, 6, 8]
-    assert [tick.value for tick in chart.x_ticks] == [0, 60, 120, 180]
-    assert chart.points[-1] == (100, pytest.approx(91.25))

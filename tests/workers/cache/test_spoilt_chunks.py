@@ -1,0 +1,101 @@
+"""Chunks that are spoilt on a host's disk are found, told and repaired alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pressrun.cache.chunk_manifest import ChunkManifest
+from tests.workers.cache.stored_models import (
+    CHUNK_BYTES,
+    Files,
+    bytes_of,
+    contents,
+    fetch,
+    manifest_of,
+    model,
+    store_model,
+)
+from workers.cache.chunk_store import ChunkStore
+
+UNET = "unet/weights.safetensors"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ChunkStore:
+    return ChunkStore(tmp_path / "cache")
+
+
+def served(store: ChunkStore, chunk_id: str) -> bytes | None:
+    piece = store.find(chunk_id)
+    if piece is None:
+        return None
+    with piece.path.open("rb") as file:
+        return os.pread(file.fileno(), piece.size_bytes, piece.start)
+
+
+def assert_served(store: ChunkStore, manifest: ChunkManifest, files: Files) -> None:
+    assert {chunk.chunk_id for chunk in manifest.chunks()} <= set(store.held())
+    for chunk in manifest.chunks():
+        assert served(store, chunk.chunk_id) == bytes_of(files, chunk)
+
+
+def test_a_chunk_that_is_spoilt_on_disk_is_not_copied(store: ChunkStore) -> None:
+    base = model(1)
+    tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
+    store_model(store, base, "base")
+    with (store.root / "base" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    assert store_model(store, tuned, "tuned", published=True) == 2 * CHUNK_BYTES
+    assert contents(store.root / "tuned") == tuned
+
+
+def test_a_spoilt_chunk_is_found_dropped_and_repaired_alone(tmp_path: Path) -> None:
+    lost: list[str] = []
+    store = ChunkStore(tmp_path / "cache", dropped=lost.extend)
+    files, manifest = model(1), manifest_of(model(1), "r1")
+    store_model(store, files, "r1")
+    second = manifest.files[1].chunks()[1]
+    assert store.recheck(second.chunk_id)
+    with (store.root / "r1" / UNET).open("r+b") as file:
+        file.seek(second.start)
+        file.write(b"spoilt")
+    assert not store.recheck(second.chunk_id)
+    assert second.chunk_id in lost
+    assert store.find(second.chunk_id) is None
+    assert store.folder_of(manifest) is None
+    assert store_model(store, files, "r1") == CHUNK_BYTES
+    assert_served(store, manifest, files)
+
+
+def test_a_spoilt_chunk_of_a_filling_is_lacking_again(store: ChunkStore) -> None:
+    files = model(1)
+    with store.begin(manifest_of(files, "r1")) as filling:
+        fetch(filling, files)
+        filling.publish_file(UNET)
+        chunk = manifest_of(files, "r1").files[1].chunks()[2]
+        piece = store.find(chunk.chunk_id)
+        assert piece is not None
+        with piece.path.open("r+b") as file:
+            file.seek(piece.start)
+            file.write(b"spoilt")
+        assert not store.recheck(chunk.chunk_id)
+        assert filling.lacking == [chunk]
+        fetch(filling, files)
+        filling.publish()
+    assert contents(store.root / "r1") == files
+
+
+def test_a_spoilt_chunk_of_a_shared_file_is_repaired_in_both_revisions(store: ChunkStore) -> None:
+    files = model(1)
+    for revision in ("r1", "r2"):
+        store_model(store, files, revision)
+    chunk = manifest_of(files, "r1").files[1].chunks()[0]
+    with (store.root / "r1" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    assert not store.recheck(chunk.chunk_id)
+    assert [store.folder_of(manifest_of(files, revision)) for revision in ("r1", "r2")] == [None, None]
+    assert [store_model(store, files, revision) for revision in ("r1", "r2")] == [CHUNK_BYTES, 0]
+    assert [contents(store.root / revision) for revision in ("r1", "r2")] == [files, files]
