@@ -178,6 +178,8 @@ class Fetch:
         What the bytes must hash to; "" where nobody knows yet, which only an origin read may accept.
     timeout_s : float
         When to give up.
+    stall_s : float
+        When to give up a peer from which nothing at all comes.
     """
 
     host: str
@@ -187,6 +189,7 @@ class Fetch:
     zone: str
     xxh3: str
     timeout_s: float
+    stall_s: float
 
 
 @dataclass(frozen=True, slots=True)

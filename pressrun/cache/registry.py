@@ -269,13 +269,18 @@ class Registry:
         peer = self.swarm.hosts.get(choice.source)
         address, zone = (peer.address, peer.zone) if peer else ("", "")
         known = self._hashes.get(choice.chunk_id, "")
-        return Fetch(host.name, choice.chunk_id, choice.source, address, zone, known, timeout_s)
+        stall_s = self._stall_s(choice.chunk_id)
+        return Fetch(host.name, choice.chunk_id, choice.source, address, zone, known, timeout_s, stall_s)
 
     def _timeout_s(self, chunk_id: str) -> float:
         expected_s = self._expected_s(chunk_id)
         if expected_s is None:
             return self.limits.first_timeout_s
         return max(self.limits.least_timeout_s, self.limits.slack * expected_s)
+
+    def _stall_s(self, chunk_id: str) -> float:
+        most_s, expected_s = self.limits.least_timeout_s, self._expected_s(chunk_id)
+        return most_s if expected_s is None else min(most_s, max(self.limits.least_stall_s, 2 * expected_s))
 
     def _expected_s(self, chunk_id: str) -> float | None:
         return self._sizes.get(chunk_id, 0) / self._bytes_per_s if self._bytes_per_s else None

@@ -34,6 +34,9 @@ class Limits:
         How long an origin read counts as alive without a sign of life.
     first_timeout_s, least_timeout_s : float
         Time for a chunk from a peer before any speed is known, and at least.
+    least_stall_s : float
+        How long at least nothing at all may come of a chunk; twice the expected time of a slow one, and never longer
+        than `least_timeout_s`, which is also the time before any speed is known.
     slack : float
         Time for a chunk from a peer, in multiples of what is expected.
     busy_s, ban_s, corrupt_ban_s : float
@@ -55,6 +58,7 @@ class Limits:
     lease_s: float = 12.0
     first_timeout_s: float = 60.0
     least_timeout_s: float = 10.0
+    least_stall_s: float = 3.0
     slack: float = 6.0
     busy_s: float = 0.2
     ban_s: float = 2.0

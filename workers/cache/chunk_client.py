@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from contextlib import suppress
 from types import TracebackType
@@ -53,7 +54,7 @@ class ChunkClient:
         self._limit = None if download_bytes_per_s is None else RateLimit(download_bytes_per_s)
         self._connections = PeerConnections(token, ssl_context, paced=self._limit is not None)
 
-    def fetch(self, address: str, chunk_id: str, into: memoryview, timeout_s: float) -> None:
+    def fetch(self, address: str, chunk_id: str, into: memoryview, timeout_s: float, stall_s: float = math.inf) -> None:
         """Fetch a chunk; whether it is the right bytes is for the caller to check.
 
         Parameters
@@ -66,6 +67,8 @@ class ChunkClient:
             Writable, as long as the chunk. Its contents are undefined after a failure.
         timeout_s : float
             When to give up, everything included.
+        stall_s : float
+            When to give up a peer from which nothing at all comes, at any point: hosts that are cut off say no word.
 
         Raises
         ------
@@ -76,14 +79,15 @@ class ChunkClient:
         PeerRefused
             If there is no such peer, or it does not do as it should; or if this client is closed.
         PeerTimedOut
-            If the chunk did not come in time.
+            If the chunk did not come in time, or nothing came for too long.
         """
         deadline = Deadline(timeout_s)
         what = f"Chunk {chunk_id} did not come from {address}"
         try:
-            status = self._fetch(address, chunk_id, into, deadline)
+            status = self._fetch(address, chunk_id, into, deadline, stall_s)
         except TimeoutError as error:
-            raise PeerTimedOut(f"{what} in time ({timeout_s:g} s): {error}.") from None
+            allowed = f"{timeout_s:g} s in all, {stall_s:g} s without a byte"
+            raise PeerTimedOut(f"{what} in time ({allowed}): {error}.") from None
         except (OSError, ProtocolError) as error:
             raise PeerRefused(f"{what}: {error}.") from None
         if status is Status.LACKS:
@@ -105,23 +109,26 @@ class ChunkClient:
         """Close the client."""
         self.close()
 
-    def _fetch(self, address: str, chunk_id: str, into: memoryview, deadline: Deadline) -> Status:
-        connection, status, size_bytes = self._asked(address, chunk_id, deadline)
+    def _fetch(self, address: str, chunk_id: str, into: memoryview, deadline: Deadline, stall_s: float) -> Status:
+        connection, status, size_bytes = self._asked(address, chunk_id, deadline, stall_s)
         with self._connections.lent(connection):
             if status is Status.HERE:
                 if size_bytes != len(into):
                     raise ProtocolError(f"it has {size_bytes:,} bytes there, {len(into):,} are expected")
-                receive_into(connection.sock, into, deadline, self._limit)
+                receive_into(connection.sock, into, deadline, self._limit, stall_s)
         self._connections.keep(connection)
         return status
 
-    def _asked(self, address: str, chunk_id: str, deadline: Deadline) -> tuple[PeerConnection, Status, int]:
+    def _asked(
+        self, address: str, chunk_id: str, deadline: Deadline, stall_s: float
+    ) -> tuple[PeerConnection, Status, int]:
         kept = self._connections.take_idle(address)
         if kept:
             # The peer may have closed it since, or be another process now: that is no failure of this fetch.
             with suppress(ConnectionError, ssl.SSLError):
-                return self._ask(kept, chunk_id, deadline)
-        return self._ask(self._connections.open(address, deadline), chunk_id, deadline)
+                return self._ask(kept, chunk_id, deadline.within(stall_s))
+        opened = self._connections.open(address, deadline.within(stall_s))
+        return self._ask(opened, chunk_id, deadline.within(stall_s))
 
     def _ask(self, connection: PeerConnection, chunk_id: str, deadline: Deadline) -> tuple[PeerConnection, Status, int]:
         with self._connections.lent(connection):

@@ -88,7 +88,7 @@ class Fetcher:
             if order.source == ORIGIN:
                 bring.read(chunk, into)
             else:
-                self._client.fetch(order.address, order.chunk_id, into, order.timeout_s)
+                self._client.fetch(order.address, order.chunk_id, into, order.timeout_s, order.stall_s)
         except (PeerLacks, PeerRefused, PeerTimedOut, OriginFailed) as error:
             raise FetchFailed(_fault_of(error), str(error)) from error
         seconds = time.monotonic() - began

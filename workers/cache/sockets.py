@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -146,13 +147,32 @@ def receive(sock: socket.socket, size_bytes: int, deadline: Deadline) -> bytes:
     return bytes(data)
 
 
-def receive_into(sock: socket.socket, into: memoryview, deadline: Deadline, limit: RateLimit | None = None) -> None:
+def receive_into(
+    sock: socket.socket,
+    into: memoryview,
+    deadline: Deadline,
+    limit: RateLimit | None = None,
+    stall_s: float = math.inf,
+) -> None:
     """Fill `into` from the connection.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        The connection.
+    into : memoryview
+        Writable.
+    deadline : Deadline
+        When all of it is to be there.
+    limit : RateLimit or None
+        Has it read no faster than this.
+    stall_s : float
+        How long nothing at all may come; a slow connection never is as silent as a dead one.
 
     Raises
     ------
     TimeoutError
-        If not all has come by the deadline.
+        If not all has come by the deadline, or nothing came for so long.
     ConnectionError
         If the other side closes the connection before.
     """
@@ -160,7 +180,7 @@ def receive_into(sock: socket.socket, into: memoryview, deadline: Deadline, limi
     step_bytes = limit.step_bytes if limit else len(into)
     try:
         while came < len(into):
-            sock.settimeout(deadline.left_s())
+            sock.settimeout(min(stall_s, deadline.left_s()))
             count = sock.recv_into(into[came : came + step_bytes])
             if not count:
                 raise ConnectionError(f"it closed the connection after {came:,} of {len(into):,} bytes")

@@ -244,6 +244,23 @@ def test_what_nobody_has_or_wants_any_more_is_forgotten() -> None:
     assert not any(chunk.chunk_id.encode() in everything for chunk in CHUNKS[1:])
 
 
+@pytest.mark.parametrize(("seconds", "stall_s"), [(0.1, 3.0), (2.0, 4.0), (30.0, 10.0)])
+def test_a_silent_peer_is_waited_for_twice_as_long_as_a_chunk_takes_within_bounds(
+    seconds: float, stall_s: float
+) -> None:
+    cluster = Simulation({"holder": "", "new": ""})
+    cluster.registry.tell(Holds("holder", hashes("c0", "c1")), 0.0)
+    cluster.registry.tell(Wants("new", CHUNKS[:1]), 0.0)
+    cluster.take_commands()
+    (first,) = cluster.under_way
+    cluster.registry.tell(Got("new", "c0", "holder", seconds, first.xxh3), 0.0)
+    cluster.registry.tell(Wants("new", CHUNKS[1:2]), 0.0)
+    cluster.under_way.clear()
+    cluster.take_commands()
+    (second,) = cluster.under_way
+    assert (first.stall_s, second.stall_s) == (10.0, stall_s)
+
+
 def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster = Simulation({"slow": "", "fast": "", "new": ""})
     for name in ("slow", "fast"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -47,11 +48,13 @@ def client() -> Iterator[ChunkClient]:
         yield client
 
 
-def in_mid_chunk(client: ChunkClient, address: str, timeout_s: float, then: Callable[[], None]) -> None:
+def in_mid_chunk(
+    client: ChunkClient, address: str, timeout_s: float, then: Callable[[], None], stall_s: float = math.inf
+) -> None:
     """Fetch a chunk, and do `then` once its first bytes are here."""
     into = bytearray(8 * MIB)
     with ThreadPoolExecutor(1) as threads:
-        fetch = threads.submit(client.fetch, address, "held", memoryview(into), timeout_s)
+        fetch = threads.submit(client.fetch, address, "held", memoryview(into), timeout_s, stall_s)
         until(lambda: into[0] == 1)
         then()
         fetch.result()
@@ -71,6 +74,26 @@ def test_a_peer_that_stalls_in_mid_chunk_is_given_up_at_the_deadline(slow_host: 
     with pytest.raises(PeerTimedOut, match=r"of 8,388,608 bytes came in time"):
         in_mid_chunk(client, slow_host.address, 1, lambda: slow_host.process.send_signal(signal.SIGSTOP))
     assert 0.9 < time.monotonic() - began < 5
+
+
+def test_a_peer_that_falls_silent_in_mid_chunk_is_given_up_long_before_the_deadline(
+    slow_host: ChunkHost, client: ChunkClient
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(PeerTimedOut, match=r"0\.3 s without a byte"):
+        in_mid_chunk(client, slow_host.address, 60, lambda: slow_host.process.send_signal(signal.SIGSTOP), 0.3)
+    with pytest.raises(PeerTimedOut, match="does not answer"):  # nor is a new connection waited for
+        client.fetch(slow_host.address, "held", memoryview(bytearray(8 * MIB)), timeout_s=60, stall_s=0.3)
+    assert time.monotonic() - began < 5
+
+
+def test_a_slow_peer_is_not_taken_for_a_silent_one(held: Piece, client: ChunkClient) -> None:
+    into = bytearray(8 * MIB)
+    with chunk_host({"held": held}, upload_bytes_per_s=4 * MIB) as host:
+        began = time.monotonic()
+        client.fetch(host.address, "held", memoryview(into), timeout_s=60, stall_s=1)
+        assert time.monotonic() - began > 1.5
+    assert into == held.path.read_bytes()
 
 
 def test_a_peer_that_accepts_but_never_answers_is_given_up_at_the_deadline(client: ChunkClient) -> None:
