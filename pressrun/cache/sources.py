@@ -29,7 +29,8 @@ class Limits:
         Reads from the origin at once: of every host; in all at least, where there are too few hosts to make as many of
         them; in all at most. In between, as many as do not take longer for it.
     downloads, uploads : int
-        Chunks under way at once to one host, the origin's among them, and from one host.
+        Chunks under way at once to one host, the origin's among them, and from one host. Of few, some always come from
+        a peer that is busy, and a link stands partly idle; each takes memory for a chunk at its receiver.
     lease_s : float
         How long an origin read counts as alive without a sign of life.
     first_timeout_s, least_timeout_s : float
@@ -53,8 +54,8 @@ class Limits:
     origin_each: int = 1
     origin_least: int = 8
     origin_all: int = 64
-    downloads: int = 6
-    uploads: int = 7
+    downloads: int = 10
+    uploads: int = 12
     lease_s: float = 12.0
     first_timeout_s: float = 60.0
     least_timeout_s: float = 10.0

@@ -63,7 +63,7 @@ class Keeper:
     """
 
     def __init__(
-        self, me: Joined, store: ChunkStore, client: ChunkClient, send: Callable[[Event], None], downloads: int = 6
+        self, me: Joined, store: ChunkStore, client: ChunkClient, send: Callable[[Event], None], downloads: int = 10
     ) -> None:
         self._me = me
         self._store = store
