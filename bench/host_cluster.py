@@ -29,6 +29,7 @@ _THREADS = 2
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # a task whose host is gone is not for another host
     "distributed.worker.daemon": False,
+    "distributed.worker.profile.enabled": False,  # each samples 100 times a second, on one machine's cores
 }
 
 

@@ -84,11 +84,14 @@ class Wants:
         Those it lacks.
     had_bytes : int
         Bytes that it wanted with them and had on its disk already.
+    place : str
+        Where it would read them at the origin, without secrets; what fails at one place says nothing of others.
     """
 
     host: str
     chunks: tuple[WantedChunk, ...]
     had_bytes: int = 0
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,47 @@
-"""When the origin counts as unable: of one chunk, or of anything, which is another matter and takes more patience.
+"""When an origin counts as unable: of one chunk, or of anything, which is another matter and takes more patience.
 
 Knows nothing of hosts, nor of what is done about it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
 from pressrun.cache.messages import Fault
 from pressrun.cache.sources import Limits
 
-Verdict = Literal["patience", "chunk lost", "origin lost"]
+Verdict = Literal["patience", "chunk lost", "place lost"]
 
 
 @dataclass(slots=True)
 class _Faults:
-    """Of one chunk: how many count, and what the origin had given in all when the last one came."""
+    """Of one chunk: how many count, and what its place had given in all when the last one came."""
 
     number: int = 0
     given: int = -1
 
 
-class OriginFaults:
-    """What failed at the origin since it last gave something.
+@dataclass(slots=True)
+class _Place:
+    """Of one place: what it gave in all, and what failed since it last did."""
 
-    A chunk is given up after a few faults between which the origin gave others. While it gives nothing at all, it may
-    be away for a while, and everybody waits for it longer.
+    given: int = 0
+    in_a_row: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+
+    def answered(self) -> None:
+        self.given += 1
+        self.in_a_row = 0
+
+
+class OriginFaults:
+    """What failed at each place of the origin since it last gave something.
+
+    A chunk is given up after a few faults between which its place gave others. While that gives nothing at all, it may
+    be away for a while, and everybody waits for it longer. What happens at one place says nothing of another.
 
     Parameters
     ----------
@@ -37,22 +52,20 @@ class OriginFaults:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._of_chunk: dict[str, _Faults] = {}
-        self._given = 0
-        self._in_a_row = 0
-        self._first_s = 0.0
-        self._last_s = 0.0
+        self._places: defaultdict[str, _Place] = defaultdict(_Place)
 
-    def gave(self, chunk_id: str) -> None:
+    def gave(self, place: str, chunk_id: str) -> None:
         """Note that a chunk came from the origin."""
-        self._given += 1
-        self._in_a_row = 0
+        self._places[place].answered()
         self.forget(chunk_id)
 
-    def failed(self, chunk_id: str, fault: Fault, now_s: float) -> Verdict:
+    def failed(self, place: str, chunk_id: str, fault: Fault, now_s: float) -> Verdict:
         """Note that a chunk did not come from the origin, and say what is to be thought of it.
 
         Parameters
         ----------
+        place : str
+            Where it was to be read.
         chunk_id : str
             The chunk.
         fault : str
@@ -60,24 +73,24 @@ class OriginFaults:
         now_s : float
             The moment.
         """
+        of_place = self._places[place]
         if fault in ("gone", "corrupt"):
-            self._given += 1
-            self._in_a_row = 0
-        elif not self._in_a_row or now_s - self._last_s > self._limits.origin_patience_s:
-            self._in_a_row, self._first_s = 1, now_s
+            of_place.answered()
+        elif not of_place.in_a_row or now_s - of_place.last_s > self._limits.origin_patience_s:
+            of_place.in_a_row, of_place.first_s = 1, now_s
         else:
-            self._in_a_row += 1
-        self._last_s = now_s
+            of_place.in_a_row += 1
+        of_place.last_s = now_s
         faults = self._of_chunk.setdefault(chunk_id, _Faults())
-        faults.number += self._given > faults.given
-        faults.given = self._given
+        faults.number += of_place.given > faults.given
+        faults.given = of_place.given
         if fault == "gone" or faults.number >= self._limits.attempts:
             return "chunk lost"
-        enough = self._in_a_row >= self._limits.origin_faults
-        if not enough or now_s - self._first_s < self._limits.origin_patience_s:
+        enough = of_place.in_a_row >= self._limits.origin_faults
+        if not enough or now_s - of_place.first_s < self._limits.origin_patience_s:
             return "patience"
-        self._in_a_row = 0
-        return "origin lost"
+        of_place.in_a_row = 0
+        return "place lost"
 
     def forget(self, chunk_id: str) -> None:
         """Forget what failed of a chunk; whoever asks for it later starts afresh."""

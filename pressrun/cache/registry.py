@@ -26,12 +26,12 @@ from pressrun.cache.messages import (
     Wants,
 )
 from pressrun.cache.origin_faults import OriginFaults
+from pressrun.cache.peer_pace import PeerPace
 from pressrun.cache.sources import Choice, Limits, choose, peer_for
-from pressrun.cache.swarm import Ban, Flight, HostState, Swarm
+from pressrun.cache.swarm import Ban, Flight, HostState, Swarm, at_origin
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import WireSource
 
-_NEWEST_WEIGHT = 0.2  # of the latest flight in the mean speed
 _ACCUSERS = 2  # hosts that received spoilt bytes from one host before nobody asks it any more
 _DEFAULT_LIMITS = Limits()
 
@@ -58,7 +58,7 @@ class Registry:
         self._sizes: dict[str, int] = {}
         self._origin_faults = OriginFaults(limits)
         self._accusers: dict[str, set[str]] = {}
-        self._bytes_per_s = 0.0  # of one flight between peers, the mean of late
+        self._pace = PeerPace(limits)
         self._said: list[Command] = []
 
     def tell(self, event: Event, now_s: float) -> None:
@@ -137,7 +137,7 @@ class Registry:
                 if chunk.chunk_id not in host.wants:
                     news = not self.swarm.holders(chunk.chunk_id) and not self.swarm.wanting(chunk.chunk_id)
                     self.traffic.lacked(host.name, chunk.size_bytes, news)
-                self.swarm.want(host, chunk)
+                self.swarm.want(host, chunk, event.place)
 
     @_heard.register
     def _(self, event: Unwanted, now_s: float) -> None:
@@ -157,13 +157,14 @@ class Registry:
         host = self.swarm.hosts.get(event.host)
         if host is None:
             return
-        self._learn(event)
+        place = self._place_of(host, event)
+        self._learn(event, place)
         self._end(host, event.chunk_id, event.source)
         known = self._hashes.setdefault(event.chunk_id, event.xxh3)
         if known != event.xxh3:  # only where a lease ended early and the origin gave two readers different bytes
             self._abandon(host, event.chunk_id, "it was changed at its origin while it was read")
             return
-        host.bans.pop(event.source, None)
+        host.bans.pop(at_origin(place) if event.source == ORIGIN else event.source, None)
         self._enter(host, event, now_s)
         self.swarm.hold(host, event.chunk_id)
         self.swarm.unwant(host, event.chunk_id)
@@ -173,6 +174,7 @@ class Registry:
         host = self.swarm.hosts.get(event.host)
         if host is None:
             return
+        place = self._place_of(host, event)
         self._end(host, event.chunk_id, event.source)
         if event.fault == "unneeded":
             self.swarm.unwant(host, event.chunk_id)
@@ -185,26 +187,25 @@ class Registry:
             if event.source in self.swarm.hosts:
                 self.swarm.drop(self.swarm.hosts[event.source], event.chunk_id)
             return
-        corrupt = event.fault == "corrupt" and event.source != ORIGIN
         if event.fault == "busy":
             host.bans[event.source] = Ban(now_s + self.limits.busy_s)
-            return
-        _ban(host, event.source, now_s, self.limits.corrupt_ban_s if corrupt else self.limits.ban_s)
-        if event.source == ORIGIN:
-            self._heed_origin(event, now_s)
-        elif corrupt:
+        elif event.source == ORIGIN:
+            host.ban(at_origin(place)).strike(now_s, self.limits.ban_s)
+            self._heed_origin(event, place, now_s)
+        elif event.fault == "corrupt":
+            host.ban(event.source).strike(now_s, self.limits.corrupt_ban_s)
             self._accuse(host, event, now_s)
+        else:
+            host.ban(event.source).strike(now_s, self.limits.ban_s)
 
-    def _learn(self, event: Got) -> None:
+    def _learn(self, event: Got, place: str) -> None:
         """Learn from a chunk that came, while its flight still counts."""
         size_bytes = self._sizes.get(event.chunk_id, 0)
         if event.source == ORIGIN:
-            self.swarm.pace.took(size_bytes, event.seconds, len(self.swarm.leases))
-            self._origin_faults.gave(event.chunk_id)
-        elif event.seconds > 0:
-            speed = size_bytes / event.seconds
-            mean = self._bytes_per_s or speed
-            self._bytes_per_s = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * speed
+            self.swarm.paces[place].took(size_bytes, event.seconds, self.swarm.reads[place])
+            self._origin_faults.gave(place, event.chunk_id)
+        else:
+            self._pace.took(size_bytes, event.seconds)
 
     def _enter(self, host: HostState, event: Got, now_s: float) -> None:
         size_bytes, sender = self._sizes.get(event.chunk_id, 0), self.swarm.hosts.get(event.source)
@@ -212,11 +213,11 @@ class Registry:
         source: WireSource = "origin" if event.source == ORIGIN else "same_zone" if near else "other_zone"
         self.traffic.received(host.name, source, size_bytes, event.seconds, now_s, event.source if sender else "")
 
-    def _heed_origin(self, event: Failed, now_s: float) -> None:
-        verdict = self._origin_faults.failed(event.chunk_id, event.fault, now_s)
+    def _heed_origin(self, event: Failed, place: str, now_s: float) -> None:
+        verdict = self._origin_faults.failed(place, event.chunk_id, event.fault, now_s)
         if verdict == "patience":
             return
-        lost = [event.chunk_id] if verdict == "chunk lost" else self.swarm.wanted()
+        lost = [event.chunk_id] if verdict == "chunk lost" else self.swarm.wanted(place)
         for chunk_id in lost:
             self._origin_faults.forget(chunk_id)
             for name in list(self.swarm.wanting(chunk_id)):
@@ -231,12 +232,16 @@ class Registry:
         accusers.add(host.name)
         if len(accusers) >= _ACCUSERS:
             for other in self.swarm.hosts.values():
-                _ban(other, event.source, now_s, self.limits.corrupt_ban_s)
+                other.ban(event.source).strike(now_s, self.limits.corrupt_ban_s)
             accusers.clear()
 
     def _abandon(self, host: HostState, chunk_id: str, reason: str) -> None:
         self.swarm.unwant(host, chunk_id)
         self._said.append(Abandoned(host.name, chunk_id, reason))
+
+    def _place_of(self, host: HostState, event: Got | Failed) -> str:
+        flight = host.flights.get((event.chunk_id, event.source))
+        return flight.place if flight else self.swarm.place_of(event.chunk_id)
 
     def _end(self, host: HostState, chunk_id: str, source: str) -> None:
         flight = host.flights.get((chunk_id, source))
@@ -261,45 +266,23 @@ class Registry:
         return choice is not None
 
     def _send(self, host: HostState, choice: Choice, now_s: float) -> Fetch:
-        from_origin = choice.source == ORIGIN
-        timeout_s = self.limits.lease_s if from_origin else self._timeout_s(choice.chunk_id)
+        from_origin, size_bytes = choice.source == ORIGIN, self._sizes.get(choice.chunk_id, 0)
+        timeout_s = self.limits.lease_s if from_origin else self._pace.timeout_s(size_bytes)
         # A peer's flight ends here only if the receiver is silent, who gives up first and says so.
         ends_s = now_s + (timeout_s if from_origin else timeout_s + self.limits.lease_s)
-        self.swarm.begin(Flight(choice.chunk_id, host.name, choice.source, now_s, ends_s))
+        place = self.swarm.place_of(choice.chunk_id)
+        self.swarm.begin(Flight(choice.chunk_id, host.name, choice.source, now_s, ends_s, place))
         peer = self.swarm.hosts.get(choice.source)
         address, zone = (peer.address, peer.zone) if peer else ("", "")
         known = self._hashes.get(choice.chunk_id, "")
-        stall_s = self._stall_s(choice.chunk_id)
+        stall_s = self._pace.stall_s(size_bytes)
         return Fetch(host.name, choice.chunk_id, choice.source, address, zone, known, timeout_s, stall_s)
 
-    def _timeout_s(self, chunk_id: str) -> float:
-        expected_s = self._expected_s(chunk_id)
-        if expected_s is None:
-            return self.limits.first_timeout_s
-        return max(self.limits.least_timeout_s, self.limits.slack * expected_s)
-
-    def _stall_s(self, chunk_id: str) -> float:
-        most_s, expected_s = self.limits.least_timeout_s, self._expected_s(chunk_id)
-        return most_s if expected_s is None else min(most_s, max(self.limits.least_stall_s, 2 * expected_s))
-
-    def _expected_s(self, chunk_id: str) -> float | None:
-        return self._sizes.get(chunk_id, 0) / self._bytes_per_s if self._bytes_per_s else None
-
     def _is_late(self, flight: Flight, now_s: float) -> bool:
-        expected_s = self._expected_s(flight.chunk_id)
-        return expected_s is not None and now_s - flight.began_s > max(1.0, 2 * expected_s)
+        return self._pace.is_late(self._sizes.get(flight.chunk_id, 0), now_s - flight.began_s)
 
     def _is_doubled(self, flight: Flight) -> bool:
         return sum(other.host == flight.host for other in self.swarm.flying(flight.chunk_id)) > 1
-
-
-def _ban(host: HostState, source: str, now_s: float, first_s: float) -> None:
-    ban = host.bans.setdefault(source, Ban())
-    if ban.until_s > now_s:  # what was under way at once fails at once, and says no more than one of it
-        ban.until_s = max(ban.until_s, now_s + first_s)
-        return
-    ban.until_s = now_s + first_s * 2**ban.strikes
-    ban.strikes = min(ban.strikes + 1, 5)
 
 
 __all__ = ["Registry"]

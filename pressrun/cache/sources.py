@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from pressrun.cache.messages import ORIGIN
-from pressrun.cache.swarm import HostState, Swarm
+from pressrun.cache.swarm import HostState, Swarm, at_origin
 
 _LOOKED_AT = 32  # of the oldest and of the newest chunks that are to be had; all of them would cost the scheduler time
 
@@ -29,7 +29,8 @@ class Limits:
         Reads from the origin at once: of every host; in all at least, where there are too few hosts to make as many of
         them; in all at most. In between, as many as do not take longer for it.
     downloads, uploads : int
-        Chunks under way at once to one host, the origin's among them, and from one host.
+        Chunks under way at once to one host, the origin's among them, and from one host. Of few, some always come from
+        a peer that is busy, and a link stands partly idle; each takes memory for a chunk at its receiver.
     lease_s : float
         How long an origin read counts as alive without a sign of life.
     first_timeout_s, least_timeout_s : float
@@ -53,8 +54,8 @@ class Limits:
     origin_each: int = 1
     origin_least: int = 8
     origin_all: int = 64
-    downloads: int = 6
-    uploads: int = 7
+    downloads: int = 10
+    uploads: int = 12
     lease_s: float = 12.0
     first_timeout_s: float = 60.0
     least_timeout_s: float = 10.0
@@ -92,16 +93,16 @@ def choose(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> Choic
     """
     if not host.wants or len(host.flights) >= limits.downloads:
         return None
-    may_read = may_read_origin(swarm, host, limits, now_s)
-    if may_read:
-        unread = next((chunk_id for chunk_id in swarm.unread if _may_be_first(swarm, host, chunk_id, now_s)), None)
-        if unread is not None:
-            return Choice(unread, ORIGIN)
+    for place, unread in swarm.unread.items():
+        if may_read_origin(swarm, host, place, limits, now_s):
+            first = next((chunk_id for chunk_id in unread if _may_be_first(swarm, host, chunk_id, now_s)), None)
+            if first is not None:
+                return Choice(first, ORIGIN)
     looked_at = dict.fromkeys(chain(islice(host.ready, _LOOKED_AT), islice(reversed(host.ready), _LOOKED_AT)))
     for chunk_id in sorted(looked_at, key=lambda chunk_id: _rarity(swarm, host, chunk_id)):
         source = peer_for(swarm, host, chunk_id, limits, now_s)
-        if source is None and may_read and _is_deserted(swarm, host, chunk_id, now_s):
-            source = ORIGIN
+        if source is None and _is_deserted(swarm, host, chunk_id, now_s):
+            source = ORIGIN if may_read_origin(swarm, host, swarm.place_of(chunk_id), limits, now_s) else None
         if source is not None:
             return Choice(chunk_id, source)
     return None
@@ -120,14 +121,14 @@ def peer_for(swarm: Swarm, host: HostState, chunk_id: str, limits: Limits, now_s
     return min(free, key=lambda holder: (holder.uploads, _shuffled(host.name, holder.name, chunk_id))).name
 
 
-def may_read_origin(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> bool:
-    """Return whether a host may begin another read from the origin."""
-    waiting = max(1, len(swarm.waiting))
-    fitting = min(limits.origin_all, max(limits.origin_least, limits.origin_each * waiting, int(swarm.pace.reads)))
+def may_read_origin(swarm: Swarm, host: HostState, place: str, limits: Limits, now_s: float) -> bool:
+    """Return whether a host may begin another read from one place of the origin; each has its own pace and faults."""
+    waiting, learnt = max(1, len(swarm.waiting)), int(swarm.paces[place].reads)
+    fitting = min(limits.origin_all, max(limits.origin_least, limits.origin_each * waiting, learnt))
     return (
-        is_usable(host, ORIGIN, now_s)
-        and host.origin_reads() < math.ceil(fitting / waiting)
-        and len(swarm.leases) < fitting
+        is_usable(host, at_origin(place), now_s)
+        and host.origin_reads(place) < math.ceil(fitting / waiting)
+        and swarm.reads[place] < fitting
     )
 
 

@@ -5,7 +5,7 @@ Knows nothing of who ought to fetch what from where.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,6 +29,8 @@ class Flight:
         When it was sent for.
     ends_s : float
         When it counts as lost, if nothing is heard.
+    place : str
+        Where the origin has it, if it comes from there.
     """
 
     chunk_id: str
@@ -36,6 +38,7 @@ class Flight:
     source: str
     began_s: float
     ends_s: float
+    place: str = ""
 
 
 @dataclass(slots=True)
@@ -44,6 +47,14 @@ class Ban:
 
     until_s: float = 0.0
     strikes: int = 0
+
+    def strike(self, now_s: float, first_s: float) -> None:
+        """Keep away once more, longer each time."""
+        if self.until_s > now_s:  # what was under way at once fails at once, and says no more than one of it
+            self.until_s = max(self.until_s, now_s + first_s)
+            return
+        self.until_s = now_s + first_s * 2**self.strikes
+        self.strikes = min(self.strikes + 1, 5)
 
 
 @dataclass(slots=True)
@@ -65,7 +76,7 @@ class HostState:
     uploads : int
         Chunks under way from it.
     bans : dict
-        Sources that failed it.
+        Sources that failed it, places of the origin by `at_origin`.
     suspect_until_s : float
         Until when it reads nothing from the origin for others, as spoilt bytes came from it.
     """
@@ -81,9 +92,13 @@ class HostState:
     bans: dict[str, Ban] = field(default_factory=dict)
     suspect_until_s: float = 0.0
 
-    def origin_reads(self) -> int:
-        """Return how many chunks are under way to it from the origin."""
-        return sum(source == ORIGIN for _, source in self.flights)
+    def ban(self, source: str) -> Ban:
+        """Return what keeps it from a source, at first nothing."""
+        return self.bans.setdefault(source, Ban())
+
+    def origin_reads(self, place: str) -> int:
+        """Return how many chunks are under way to it from one place of the origin."""
+        return sum(flight.source == ORIGIN and flight.place == place for flight in self.flights.values())
 
 
 class Swarm:
@@ -93,10 +108,12 @@ class Swarm:
         self.hosts: dict[str, HostState] = {}
         self.waiting: set[str] = set()  # names of hosts that lack something
         self.leases: dict[str, Flight] = {}
-        self.pace = OriginPace()
-        # Wanted by somebody, held by nobody and leased to nobody: what only the origin can give; what was tried in vain
-        # comes first. Values mean nothing.
-        self.unread: OrderedDict[str, None] = OrderedDict()
+        self.paces: defaultdict[str, OriginPace] = defaultdict(OriginPace)  # by place
+        self.reads: Counter[str] = Counter()  # leases by place
+        # By place, wanted by somebody, held by nobody and leased to nobody: what only the origin can give; what was
+        # tried in vain comes first. Values mean nothing.
+        self.unread: dict[str, OrderedDict[str, None]] = {}
+        self._places: dict[str, str] = {}  # of what somebody wants, as the first one said
         self._doubtful: set[str] = set()  # chunks that nobody may hold, want nor fetch any more
         self._holders: dict[str, set[str]] = {}
         self._wanting: dict[str, set[str]] = {}
@@ -126,7 +143,7 @@ class Swarm:
         """Note that a host has a chunk, for others; it may still want it, for a revision that does not have it yet."""
         host.held.add(chunk_id)
         self._holders.setdefault(chunk_id, set()).add(host.name)
-        self.unread.pop(chunk_id, None)
+        self._set_unread(chunk_id)
         for name in self._wanting.get(chunk_id, ()):
             self._set_ready(self.hosts[name], chunk_id)
 
@@ -142,8 +159,9 @@ class Swarm:
                 self.hosts[name].ready.pop(chunk_id, None)
             self._set_unread(chunk_id)
 
-    def want(self, host: HostState, chunk: WantedChunk) -> None:
+    def want(self, host: HostState, chunk: WantedChunk, place: str = "") -> None:
         """Note that a host lacks a chunk; others may still have it from there, if it was known to be there."""
+        self._places.setdefault(chunk.chunk_id, place)
         host.wants[chunk.chunk_id] = chunk
         self.waiting.add(host.name)
         self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
@@ -161,7 +179,8 @@ class Swarm:
         if not wanting:
             self._wanting.pop(chunk_id, None)
             self._doubtful.add(chunk_id)
-            self.unread.pop(chunk_id, None)
+            self._set_unread(chunk_id)
+            self._places.pop(chunk_id, None)
 
     def begin(self, flight: Flight) -> None:
         """Note that a host is sent for a chunk."""
@@ -172,7 +191,8 @@ class Swarm:
         self._flying.setdefault(flight.chunk_id, {})[flight.host, flight.source] = flight
         if flight.source == ORIGIN:
             self.leases[flight.chunk_id] = flight
-            self.unread.pop(flight.chunk_id, None)
+            self.reads[flight.place] += 1
+            self._set_unread(flight.chunk_id)
         elif flight.source in self.hosts:
             self.hosts[flight.source].uploads += 1
 
@@ -188,9 +208,8 @@ class Swarm:
             self._doubtful.add(flight.chunk_id)
         if flight.source == ORIGIN:
             del self.leases[flight.chunk_id]
-            self._set_unread(flight.chunk_id)
-            if flight.chunk_id in self.unread:
-                self.unread.move_to_end(flight.chunk_id, last=False)
+            self.reads[flight.place] -= 1
+            self._set_unread(flight.chunk_id, first=True)
         elif flight.source in self.hosts:
             self.hosts[flight.source].uploads -= 1
         self._set_ready(host, flight.chunk_id)
@@ -213,9 +232,13 @@ class Swarm:
         """Return the names of the hosts that lack a chunk."""
         return self._wanting.get(chunk_id, set())
 
-    def wanted(self) -> list[str]:
-        """Return every chunk that a host lacks."""
-        return list(self._wanting)
+    def wanted(self, place: str) -> list[str]:
+        """Return every chunk that a host lacks and would read at one place of the origin."""
+        return [chunk_id for chunk_id in self._wanting if self._places[chunk_id] == place]
+
+    def place_of(self, chunk_id: str) -> str:
+        """Return where at the origin a chunk lies that somebody lacks."""
+        return self._places.get(chunk_id, "")
 
     def flying(self, chunk_id: str) -> Iterator[Flight]:
         """Yield what is under way of a chunk, to any host."""
@@ -234,9 +257,22 @@ class Swarm:
         if chunk_id in host.wants and not under_way and self._holders.get(chunk_id):
             host.ready[chunk_id] = None
 
-    def _set_unread(self, chunk_id: str) -> None:
+    def _set_unread(self, chunk_id: str, first: bool = False) -> None:
+        place = self.place_of(chunk_id)
         if self._wanting.get(chunk_id) and not self._holders.get(chunk_id) and chunk_id not in self.leases:
-            self.unread[chunk_id] = None
+            unread = self.unread.setdefault(place, OrderedDict())
+            unread[chunk_id] = None
+            if first:
+                unread.move_to_end(chunk_id, last=False)
+        elif unread := self.unread.get(place, OrderedDict()):
+            unread.pop(chunk_id, None)
+            if not unread:
+                del self.unread[place]
 
 
-__all__ = ["Ban", "Flight", "HostState", "Swarm"]
+def at_origin(place: str) -> str:
+    """Return what a place of the origin is called among sources, of which the others are hosts."""
+    return f"{ORIGIN}\0{place}"
+
+
+__all__ = ["Ban", "Flight", "HostState", "Swarm", "at_origin"]

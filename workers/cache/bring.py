@@ -45,6 +45,8 @@ class Bring:
         What the listing says of each file.
     lacking : dict of str to Chunk
         Chunks that are not there yet, one of each id.
+    place : str
+        Where the origin lies, without secrets; faults of one place are not held against another.
     """
 
     revision: str
@@ -52,6 +54,7 @@ class Bring:
     origin: Origin | None
     digests: dict[str, str]
     lacking: dict[str, Chunk]
+    place: str = ""
     origin_bytes: int = 0
     problem: str = ""
     _doubtful: set[str] = field(default_factory=set)
@@ -118,7 +121,8 @@ class Bring:
     def wants(self, host: str, only: Collection[str] | None = None) -> Wants:
         """Return the news that a host lacks its chunks, or some of them."""
         lacking = [chunk for chunk in tuple(self.lacking.values()) if only is None or chunk.chunk_id in only]
-        return Wants(host, tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking))
+        wanted = tuple(WantedChunk(chunk.chunk_id, chunk.size_bytes, chunk.xxh3) for chunk in lacking)
+        return Wants(host, wanted, place=self.place)
 
     def fail(self, problem: str) -> None:
         """Have whoever waits know why it cannot come; the first problem counts."""
@@ -165,11 +169,11 @@ class Bring:
                 ask_again()
 
 
-def bring_of(filling: Filling, origin: Origin | None) -> Bring:
-    """Return what a filling that has just begun waits for."""
+def bring_of(filling: Filling, origin: Origin | None, place: str = "") -> Bring:
+    """Return what a filling that has just begun waits for; `place` says without secrets where its origin lies."""
     lacking = {chunk.chunk_id: chunk for chunk in reversed(filling.lacking)}  # the first of an id counts
     digests = {file.path: file.digest for file in filling.manifest.files}
-    return Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())))
+    return Bring(filling.manifest.revision, filling, origin, digests, dict(reversed(lacking.items())), place)
 
 
 __all__ = ["Bring", "Brought", "bring_of"]

@@ -63,7 +63,7 @@ class Keeper:
     """
 
     def __init__(
-        self, me: Joined, store: ChunkStore, client: ChunkClient, send: Callable[[Event], None], downloads: int = 6
+        self, me: Joined, store: ChunkStore, client: ChunkClient, send: Callable[[Event], None], downloads: int = 10
     ) -> None:
         self._me = me
         self._store = store
@@ -128,7 +128,7 @@ class Keeper:
             # It may take a while, in which other revisions bring what this one lacks too.
             origin = open_origin(location, single_file) if location else None
             with closing(self._store.begin(manifest, timeout_s)) as filling:
-                bring = bring_of(filling, origin)
+                bring = bring_of(filling, origin, str(location or ""))
                 try:
                     self._begin(bring)
                     folder = bring.publish(timeout_s, lambda: self._send(bring.wants(self._me.host)))

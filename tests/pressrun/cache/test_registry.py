@@ -20,6 +20,7 @@ from pressrun.cache.messages import (
     Holds,
     Left,
     Recheck,
+    WantedChunk,
     Wants,
 )
 from pressrun.cache.sources import Limits
@@ -182,6 +183,54 @@ def test_an_origin_that_is_away_for_minutes_is_waited_for() -> None:
     failing(cluster, lambda fetch: cluster.now < 240.0, until_s=600.0)
     assert not cluster.said
     assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
+
+
+def broken_beside_sound(until_s: float) -> Simulation:
+    """Have two hosts want a model of a bucket that gives nothing, and a third every 20 s one more chunk of another."""
+    cluster = Simulation({"one": "", "two": "", "other": ""}, replace(LONG_READS, origin_each=1, origin_all=2))
+    for name in ("one", "two"):
+        cluster.registry.tell(Wants(name, CHUNKS, place="s3://broken"), 0.0)
+    broken = {chunk.chunk_id for chunk in CHUNKS}
+    while cluster.now < until_s:
+        sound = f"sound{cluster.now}"
+        cluster.registry.tell(Wants("other", (WantedChunk(sound, 100),), place="s3://sound"), cluster.now)
+        cluster.now += 1.0
+        cluster.take_commands()
+        (read,) = [fetch for fetch in cluster.under_way if fetch.chunk_id == sound]  # at once
+        cluster.arrive(read)
+        for _ in range(19):
+            cluster.now += 1.0
+            cluster.take_commands()
+        for fetch in [fetch for fetch in cluster.under_way if fetch.chunk_id in broken]:
+            cluster.under_way.remove(fetch)
+            cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, ORIGIN, "origin", "it is shut"), cluster.now)
+    return cluster
+
+
+def test_a_broken_bucket_is_waited_for_though_another_gives_and_slows_nobody_who_reads_that() -> None:
+    cluster = broken_beside_sound(240.0)
+    assert not cluster.said
+    cluster.now += 100.0  # by which every ban is over
+    cluster.run()
+    assert cluster.held["one"] == cluster.held["two"] == {chunk.chunk_id for chunk in CHUNKS}
+
+
+def test_what_only_a_broken_bucket_has_is_given_up_after_minutes_though_another_gives() -> None:
+    cluster = broken_beside_sound(2 * LIMITS.origin_patience_s)
+    assert {(said.host, said.chunk_id) for said in cluster.said if isinstance(said, Abandoned)} == {
+        (name, chunk.chunk_id) for name in ("one", "two") for chunk in CHUNKS
+    }
+
+
+def test_a_host_goes_on_reading_one_bucket_while_another_fails_it() -> None:
+    cluster = Simulation({"one": ""})
+    cluster.registry.tell(Wants("one", CHUNKS[:1], place="s3://broken"), 0.0)
+    cluster.take_commands()
+    cluster.registry.tell(Failed("one", "c0", ORIGIN, "origin", "it is shut"), 0.0)
+    cluster.under_way.clear()
+    cluster.registry.tell(Wants("one", CHUNKS[1:2], place="s3://sound"), 0.0)
+    cluster.take_commands()
+    assert [fetch.chunk_id for fetch in cluster.under_way] == ["c1"]
 
 
 def test_what_the_origin_has_no_more_is_given_up_at_once() -> None:

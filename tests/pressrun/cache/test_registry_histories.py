@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pressrun.cache.messages import ORIGIN, Dropped, Failed, Holds, Joined, Left, WantedChunk, Wants
 from pressrun.cache.registry import Registry
 from tests.pressrun.cache.registry_simulation import CHUNKS, LIMITS, Simulation, hashes
+
+PLACES = ("s3://one/model", "s3://two/model")
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -35,9 +39,9 @@ class AnyHistory(RuleBasedStateMachine):
         cluster.under_way = [fetch for fetch in cluster.under_way if fetch.host != name]
         cluster.registry.tell(Joined(name, cluster.zones[name], f"{name}:1"), cluster.now)
         cluster.registry.tell(Holds(name, hashes(*cluster.held[name])), cluster.now)
-        cluster.registry.tell(
-            Wants(name, tuple(chunk for chunk in CHUNKS if chunk.chunk_id not in cluster.held[name])), cluster.now
-        )
+        lacking = [chunk for chunk in CHUNKS if chunk.chunk_id not in cluster.held[name]]
+        for number, place in enumerate(PLACES):
+            cluster.registry.tell(Wants(name, tuple(lacking[number::2]), place=place), cluster.now)
 
     @rule(name=hosts)
     def die(self, name: str) -> None:
@@ -58,10 +62,10 @@ class AnyHistory(RuleBasedStateMachine):
         if name not in self.gone:
             self.cluster.registry.tell(Holds(name, hashes(chunk.chunk_id)), self.cluster.now)
 
-    @rule(name=hosts, chunk=st.sampled_from(CHUNKS))
-    def want_again(self, name: str, chunk: WantedChunk) -> None:
+    @rule(name=hosts, chunk=st.sampled_from(CHUNKS), place=st.sampled_from(PLACES))
+    def want_again(self, name: str, chunk: WantedChunk, place: str) -> None:
         if name not in self.gone:
-            self.cluster.registry.tell(Wants(name, (chunk,)), self.cluster.now)
+            self.cluster.registry.tell(Wants(name, (chunk,), place=place), self.cluster.now)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
     def look(self, seconds: float) -> None:
@@ -96,9 +100,12 @@ class AnyHistory(RuleBasedStateMachine):
         for host in swarm.hosts.values():
             assert len(host.flights) <= LIMITS.downloads
             assert host.uploads == sum(flight.source == host.name for flight in flights) <= LIMITS.uploads
-            assert host.origin_reads() <= LIMITS.origin_all
+            assert all(host.origin_reads(place) <= LIMITS.origin_all for place in ("", *PLACES))
             assert set(host.ready) <= set(host.wants)
-        assert not set(swarm.unread) & set(swarm.leases)
+        unread = [chunk_id for chunks in swarm.unread.values() for chunk_id in chunks]
+        assert len(unread) == len(set(unread))
+        assert not set(unread) & set(swarm.leases)
+        assert +swarm.reads == Counter(lease.place for lease in swarm.leases.values())
 
     def teardown(self) -> None:
         """Whatever happened: with time and a sound network, every living host has everything."""
