@@ -201,6 +201,7 @@ class FillingFile:
         """Make a whole file a partial one again."""
         self.is_final = False
         self._write_journal(self.hashes)
+        self._partial.unlink(missing_ok=True)  # renaming one name of a file to another of its names does nothing
         self._final.replace(self._partial)
         self.open()
 

@@ -138,6 +138,30 @@ def test_a_partial_file_of_other_chunks_is_begun_anew(tmp_path: Path) -> None:
         assert len(filling.lacking) == len(other.chunks())
 
 
+def publish_and_die(root: Path, told: int) -> None:
+    filling = ChunkStore(root).begin(MANIFEST)
+    fetch(filling, FILES)
+    filling.publish()
+    os.write(told, b"published")
+    os._exit(1)
+
+
+def test_a_chunk_that_is_spoilt_after_a_kill_at_the_end_is_repaired(tmp_path: Path) -> None:
+    with forked(publish_and_die, tmp_path) as (_, reads):
+        assert os.read(reads, 100) == b"published"
+        assert os.read(reads, 100) == b""
+    chunk = next(chunk for chunk in MANIFEST.chunks() if chunk.path == UNET)
+    with (tmp_path / "r1" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    store = ChunkStore(tmp_path)
+    assert not store.recheck(chunk.chunk_id)
+    assert store.folder_of(MANIFEST) is None
+    assert store.file_of(MANIFEST, UNET) is None
+    assert chunk.chunk_id not in ChunkStore(tmp_path).held()
+    assert store_model(store, FILES, "r1") == CHUNK_BYTES
+    assert contents(tmp_path / "r1") == FILES
+
+
 def fill_whole(root: Path, told: int) -> None:
     os.write(told, b"begins ")
     os.write(told, str(store_model(ChunkStore(root), FILES, "r1")).encode())
