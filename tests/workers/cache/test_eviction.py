@@ -172,6 +172,17 @@ def test_what_would_free_nothing_stays(tmp_path: Path) -> None:
     assert revisions(store) == ["a", "a2", "c"]
 
 
+def test_nothing_is_evicted_for_what_would_not_fit_all_the_same(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 3 * SIZE), "a", "b")
+    big = manifest_of(model(3, chunks=12), "c")
+    assert 2 * SIZE < big.size_bytes < 3 * SIZE
+    with store.pin("b"), pytest.raises(CacheFull, match=f"holds {gb(SIZE)} of at most {gb(3 * SIZE)} in use"):
+        store.begin(big)
+    assert store.folder_of(manifest_of(model(0), "a")) == tmp_path / "a"
+    store.begin(big).close()
+    assert revisions(store) == ["c"]
+
+
 def test_a_revision_that_chunks_can_be_copied_from_goes_last(tmp_path: Path) -> None:
     store = filled(ChunkStore(tmp_path, 5 * SIZE // 2), "base", "other")
     tuned = {**model(0), "unet/weights.safetensors": model(0)["unet/weights.safetensors"] + bytes(CHUNK_BYTES)}
