@@ -12,8 +12,9 @@ from dataclasses import replace
 from filelock import Timeout
 
 from pressrun.cache.chunk_manifest import hash_of
-from workers.cache.filling_file import FillingFile, opened
+from workers.cache.filling_file import FillingFile
 from workers.cache.held_chunks import Place
+from workers.cache.journal import opened
 from workers.cache.revision_folder import RevisionFolder
 
 _PATIENCE_S = 5.0  # with whoever has the revision's lock: most have it for an instant

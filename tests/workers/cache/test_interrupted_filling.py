@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
 import pytest
 
@@ -18,6 +19,7 @@ FILES = model(7, CHUNKS)
 SIZE = sum(map(len, FILES.values()))
 UNET = "unet/weights.safetensors"
 MANIFEST = manifest_of(FILES, "r1")
+MANY = {f"config-{number}.json": b"%d" % number for number in range(150)}
 KILLED_AFTER = (0, 1, 2, 3, 20, 50, 62, 63)
 
 
@@ -180,3 +182,24 @@ def test_of_two_processes_one_fills_and_the_other_waits(tmp_path: Path) -> None:
 def test_waiting_for_another_process_can_have_an_end(tmp_path: Path) -> None:
     with ChunkStore(tmp_path).begin(MANIFEST), pytest.raises(CacheInUse, match=r"for more than 0.1 s; wait longer"):
         ChunkStore(tmp_path).begin(MANIFEST, timeout_s=0.1)
+
+
+def fill_many_files(root: Path, told: int) -> None:
+    setrlimit(RLIMIT_NOFILE, (100, getrlimit(RLIMIT_NOFILE)[1]))
+    store_model(ChunkStore(root), MANY, "many")
+    os.write(told, b"published")
+
+
+def test_a_model_may_have_more_files_than_a_process_may_have_open(tmp_path: Path) -> None:
+    with forked(fill_many_files, tmp_path) as (_, reads):
+        assert os.read(reads, 100) == b"published"
+    assert contents(tmp_path / "many") == MANY
+
+
+def test_a_chunk_that_comes_after_its_filling_was_closed_is_refused(tmp_path: Path) -> None:
+    with ChunkStore(tmp_path).begin(MANIFEST) as filling:
+        fetch(filling, FILES, filling.lacking[:5])
+    with pytest.raises(OSError, match="closed already"):
+        fetch(filling, FILES, filling.lacking[:1])
+    with ChunkStore(tmp_path).begin(MANIFEST) as again:
+        assert len(again.lacking) == len(MANIFEST.chunks()) - 5
