@@ -29,19 +29,29 @@ def is_sound(place: Place) -> bool:
         return False
 
 
-def take_back(folder: RevisionFolder, place: Place) -> None:
+def take_back(folder: RevisionFolder, place: Place, even_sound: bool = False) -> None:
     """Have a file with a spoilt chunk published no more: a partial one that lacks the chunk, or none.
 
     What is a partial one already is hashed by whoever goes on with it.
+
+    Parameters
+    ----------
+    folder : RevisionFolder
+        The revision's.
+    place : Place
+        Where the chunk lies.
+    even_sound : bool
+        Whether the file goes though its bytes hash to what they did; else another process may have mended it.
     """
     lock = folder.lock()
     try:
         lock.acquire(timeout=_PATIENCE_S)
     except Timeout:  # who fills the revision hashes no file that is marked as whole, but sees that one is missing
-        _unpublish(folder, place)
+        if even_sound or not _is_repaired(folder, place):
+            _unpublish(folder, place)
         return
     try:
-        if _is_repaired(folder, place):
+        if not even_sound and _is_repaired(folder, place):
             return
         marker = folder.marker()
         known = marker.file(place.file_path) if marker else None
@@ -58,8 +68,7 @@ def take_back(folder: RevisionFolder, place: Place) -> None:
 
 
 def _unpublish(folder: RevisionFolder, place: Place) -> None:
-    if not _is_repaired(folder, place):
-        (folder.path / place.file_path).unlink(missing_ok=True)
+    (folder.path / place.file_path).unlink(missing_ok=True)
 
 
 def _is_repaired(folder: RevisionFolder, place: Place) -> bool:
