@@ -15,7 +15,7 @@ from filelock import Timeout
 
 from pressrun.cache.chunk_manifest import ChunkedFile, ChunkManifest
 from pressrun.errors import CacheInUse, InvalidModel
-from workers.cache.eviction import Need, StoreBudget
+from workers.cache.eviction import Need, StoreBudget, changing
 from workers.cache.filling import Filling
 from workers.cache.filling_file import FillingFile
 from workers.cache.held_chunks import HeldChunks, Place
@@ -200,7 +200,7 @@ class ChunkStore:
         CacheInUse
             If somebody uses or fills it.
         """
-        with self._budget.changing():
+        with changing(self.root):
             self._budget.drop(self._folder(revision))
 
     def shrink_to(self, size_bytes: int) -> int:
@@ -211,7 +211,7 @@ class ChunkStore:
         int
             The bytes that are left: more than asked for where revisions are in use.
         """
-        with self._budget.changing():
+        with changing(self.root):
             return self._budget.shrink_to(size_bytes)
 
     def status(self) -> StoreState:
@@ -242,7 +242,7 @@ class ChunkStore:
                 file.link(donor.path, donor.hashes)
         lacking = [file for file in files if not file.is_final]
         need = Need(folder.revision, sum(file.unallocated_bytes for file in lacking), self._sources(lacking))
-        with self._budget.changing():
+        with changing(self.root):
             self._budget.make_room(need)
             self._open(lacking, need)
 

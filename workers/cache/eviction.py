@@ -119,12 +119,6 @@ class StoreBudget:
         """What all revisions together may hold by now; None bounds them by the disk alone."""
         return noted_budget(self.root) if self._own_bytes is None else self._own_bytes
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Let one process of the host at a time make room and take it."""
-        with FileLock(self.root / "budget.lock", mode=0o600, thread_local=False):
-            yield
-
     def refuse_larger(self, revision: str, size_bytes: int) -> None:
         """Refuse what no eviction makes room for.
 
@@ -220,6 +214,13 @@ class StoreBudget:
 
 
 @contextmanager
+def changing(root: Path) -> Iterator[None]:
+    """Let one process of the host at a time make room in a cache folder and take it, or see what may go."""
+    with FileLock(root / "budget.lock", mode=0o600, thread_local=False):
+        yield
+
+
+@contextmanager
 def _unused(folder: RevisionFolder) -> Iterator[bool]:
     """Keep everybody from filling and pinning a revision, and tell whether that worked."""
     lock = folder.lock()
@@ -261,4 +262,4 @@ def _size(size_bytes: int) -> str:
     return f"{quantity(size_bytes / 1e9)} GB"
 
 
-__all__ = ["LOW_WATERMARK", "DiskUse", "Need", "StoreBudget"]
+__all__ = ["LOW_WATERMARK", "DiskUse", "Need", "StoreBudget", "changing"]
