@@ -15,7 +15,7 @@ from filelock import Timeout
 
 from pressrun.cache.chunk_manifest import ChunkedFile, ChunkManifest
 from pressrun.errors import CacheInUse, InvalidModel
-from workers.cache.eviction import Need, StoreBudget
+from workers.cache.eviction import Need, StoreBudget, changing
 from workers.cache.filling import Filling
 from workers.cache.filling_file import FillingFile
 from workers.cache.held_chunks import HeldChunks, Place
@@ -162,10 +162,17 @@ class ChunkStore:
         self._fillings[manifest.revision] = filling
         return filling
 
-    def recheck(self, chunk_id: str) -> bool:
+    def recheck(self, chunk_id: str, even_sound: bool = False) -> bool:
         """Hash a chunk again wherever it lies, and drop it where it is spoilt.
 
         A file with a spoilt chunk does not count as whole any more: `folder_of` gives None, and `begin` repairs it.
+
+        Parameters
+        ----------
+        chunk_id : str
+            The chunk.
+        even_sound : bool
+            Whether it goes though its bytes are what they were, as others have other ones.
 
         Returns
         -------
@@ -173,9 +180,9 @@ class ChunkStore:
             Whether the chunk is still held.
         """
         for place in self._held.all(chunk_id):
-            if not is_sound(place):
+            if even_sound or not is_sound(place):
                 logger.warning("Chunk %d bytes into %s is spoilt and was dropped.", place.piece.start, place.piece.path)
-                self._drop_spoilt(place)
+                self._drop_spoilt(place, even_sound)
         return self._held.find(chunk_id) is not None
 
     def pin(self, revision: str) -> AbstractContextManager[None]:
@@ -193,7 +200,7 @@ class ChunkStore:
         CacheInUse
             If somebody uses or fills it.
         """
-        with self._budget.changing():
+        with changing(self.root):
             self._budget.drop(self._folder(revision))
 
     def shrink_to(self, size_bytes: int) -> int:
@@ -204,7 +211,7 @@ class ChunkStore:
         int
             The bytes that are left: more than asked for where revisions are in use.
         """
-        with self._budget.changing():
+        with changing(self.root):
             return self._budget.shrink_to(size_bytes)
 
     def status(self) -> StoreState:
@@ -235,7 +242,7 @@ class ChunkStore:
                 file.link(donor.path, donor.hashes)
         lacking = [file for file in files if not file.is_final]
         need = Need(folder.revision, sum(file.unallocated_bytes for file in lacking), self._sources(lacking))
-        with self._budget.changing():
+        with changing(self.root):
             self._budget.make_room(need)
             self._open(lacking, need)
 
@@ -258,11 +265,11 @@ class ChunkStore:
         places = (self._held.find(chunk.chunk_id) or self._held.find(chunk.alias) for chunk in chunks)
         return {place.revision for place in places if place}
 
-    def _drop_spoilt(self, place: Place) -> None:
+    def _drop_spoilt(self, place: Place, even_sound: bool) -> None:
         if self._is_filling(place.revision):
             without = self._fillings[place.revision].remove(place.file_path, place.piece.start)
         else:
-            take_back(self._folder(place.revision), place)
+            take_back(self._folder(place.revision), place, even_sound)
             without = self._held.remove(
                 lambda other: (other.revision, other.file_path) == (place.revision, place.file_path)
             )

@@ -64,6 +64,11 @@ class DiskUse:
         """Return the bytes that go with a revision."""
         return sum(size for inode, size in self._sizes.items() if self._owners[inode] == {revision})
 
+    def without(self, revisions: Collection[str]) -> int:
+        """Return the bytes that are left when these revisions go."""
+        gone = set(revisions)
+        return sum(size for inode, size in self._sizes.items() if not self._owners[inode] <= gone)
+
     def remove(self, revision: str) -> None:
         """Count without a revision."""
         for inode in [inode for inode, owners in self._owners.items() if revision in owners]:
@@ -114,12 +119,6 @@ class StoreBudget:
         """What all revisions together may hold by now; None bounds them by the disk alone."""
         return noted_budget(self.root) if self._own_bytes is None else self._own_bytes
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Let one process of the host at a time make room and take it."""
-        with FileLock(self.root / "budget.lock", mode=0o600, thread_local=False):
-            yield
-
     def refuse_larger(self, revision: str, size_bytes: int) -> None:
         """Refuse what no eviction makes room for.
 
@@ -141,20 +140,25 @@ class StoreBudget:
         Raises
         ------
         CacheFull
-            If it does not fit beside what is in use.
+            If it does not fit beside what is in use; nothing is evicted then.
         """
         if not need.size_bytes:
             return
         use, budget_bytes = DiskUse(self.root), self.budget_bytes
-        if self._excess(use, need, budget_bytes) > 0:
-            spare_bytes = int((1 - LOW_WATERMARK) * budget_bytes) if budget_bytes is not None else 0
-            self._evict(use, need, lambda: self._excess(use, need, budget_bytes) + spare_bytes)
-        if self._excess(use, need, budget_bytes) > 0:
-            raise self.full(need, use)
+        if self._excess(use, need, budget_bytes) <= 0:
+            return
+        in_use_bytes = use.without([folder.revision for folder in self._others(need) if _is_free(folder)])
+        if self._excess(use, need, budget_bytes) > use.total_bytes - in_use_bytes:
+            raise self.full(need, in_use_bytes)
+        spare_bytes = int((1 - LOW_WATERMARK) * budget_bytes) if budget_bytes is not None else 0
+        self._evict(use, need, lambda: self._excess(use, need, budget_bytes) + spare_bytes)
+        if self._excess(use, need, budget_bytes) > 0:  # somebody began to use one meanwhile
+            raise self.full(need, use.total_bytes)
 
-    def full(self, need: Need, use: DiskUse | None = None) -> CacheFull:
+    def full(self, need: Need, in_use_bytes: int | None = None) -> CacheFull:
         """Return the error for a need that cannot be met, with what there is."""
-        held_bytes, budget_bytes = (use or DiskUse(self.root)).total_bytes, self.budget_bytes
+        held_bytes = DiskUse(self.root).total_bytes if in_use_bytes is None else in_use_bytes
+        budget_bytes = self.budget_bytes
         bound = "" if budget_bytes is None else f" of at most {_size(budget_bytes)}"
         return CacheFull(
             f"The model of revision {need.revision} needs {_size(need.size_bytes)} more in the cache {self.root}, "
@@ -189,8 +193,7 @@ class StoreBudget:
         return max(over_disk, use.total_bytes + need.size_bytes - budget_bytes)
 
     def _evict(self, use: DiskUse, need: Need, excess: Callable[[], int]) -> None:
-        others = (folder for folder in revision_folders(self.root) if folder.revision != need.revision)
-        for folder in sorted(others, key=lambda f: (f.revision in need.keeps_longest, f.last_used_s())):
+        for folder in sorted(self._others(need), key=lambda f: (f.revision in need.keeps_longest, f.last_used_s())):
             if excess() <= 0:
                 return
             freed_bytes = use.alone(folder.revision)
@@ -198,21 +201,44 @@ class StoreBudget:
                 use.remove(folder.revision)
                 logger.info("Evicted the model of revision %s: %s.", folder.revision, _size(freed_bytes))
 
+    def _others(self, need: Need) -> Iterator[RevisionFolder]:
+        return (folder for folder in revision_folders(self.root) if folder.revision != need.revision)
+
     def _empty(self, folder: RevisionFolder, keeps_manifest: bool) -> bool:
         """Remove a revision's files; False while somebody fills or pins it."""
-        lock = folder.lock()
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        try:
-            with unpinned(folder.pin) as is_free:
-                if is_free:
-                    self._leaves(folder.revision)
-                    folder.empty(keeps_manifest)
-                return is_free
-        finally:
-            lock.release()
+        with _unused(folder) as is_free:
+            if is_free:
+                self._leaves(folder.revision)
+                folder.empty(keeps_manifest)
+        return is_free
+
+
+@contextmanager
+def changing(root: Path) -> Iterator[None]:
+    """Let one process of the host at a time make room in a cache folder and take it, or see what may go."""
+    with FileLock(root / "budget.lock", mode=0o600, thread_local=False):
+        yield
+
+
+@contextmanager
+def _unused(folder: RevisionFolder) -> Iterator[bool]:
+    """Keep everybody from filling and pinning a revision, and tell whether that worked."""
+    lock = folder.lock()
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        with unpinned(folder.pin) as is_free:
+            yield is_free
+    finally:
+        lock.release()
+
+
+def _is_free(folder: RevisionFolder) -> bool:
+    with _unused(folder) as is_free:
+        return is_free
 
 
 def _weights_in(folder: RevisionFolder) -> Iterator[os.stat_result]:
@@ -236,4 +262,4 @@ def _size(size_bytes: int) -> str:
     return f"{quantity(size_bytes / 1e9)} GB"
 
 
-__all__ = ["LOW_WATERMARK", "DiskUse", "Need", "StoreBudget"]
+__all__ = ["LOW_WATERMARK", "DiskUse", "Need", "StoreBudget", "changing"]

@@ -5,14 +5,13 @@ Knows nothing of other files, of budgets, nor of where chunks come from. The cal
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
 from pressrun.cache.chunk_manifest import Chunk, ChunkedFile, hash_of
-from workers.cache.journal import Journal, allocate, read_journal
+from workers.cache.journal import Journal, allocate, opened, read_journal
 from workers.cache.piece import Piece
 from workers.cache.revision_folder import (
     JOURNAL_SUFFIX,
@@ -22,11 +21,9 @@ from workers.cache.revision_folder import (
     make_folders,
 )
 
-_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-
 
 class FillingFile:
-    """One file on its way to being whole.
+    """One file on its way to being whole. It is opened for each chunk, so that a model may have any number of files.
 
     Parameters
     ----------
@@ -52,7 +49,7 @@ class FillingFile:
         self._partial = self._final.with_name(self._final.name + PARTIAL_SUFFIX)
         self._journal_path = self._final.with_name(self._final.name + JOURNAL_SUFFIX)
         self._journal: Journal | None = None
-        self._descriptor = -1
+        self._is_closed = False
         self._publishing = Lock()
 
     @property
@@ -105,7 +102,7 @@ class FillingFile:
         return True
 
     def open(self) -> None:
-        """Open the partial file and give it its room on disk.
+        """Begin the partial file, or go on with it, and give it its room on disk.
 
         Raises
         ------
@@ -117,9 +114,8 @@ class FillingFile:
         if is_new:
             self._partial.unlink(missing_ok=True)
             self._journal_path.unlink(missing_ok=True)
-        self._descriptor = os.open(self._partial, _FLAGS | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o600)
-        if is_new:
-            allocate(self._descriptor, self.file.size_bytes)
+            with opened(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+                allocate(descriptor, self.file.size_bytes)
         self._journal = Journal(self._journal_path, self.file)
 
     def recorded(self) -> dict[int, str]:
@@ -128,14 +124,22 @@ class FillingFile:
 
     def read(self, chunk: Chunk) -> bytes:
         """Return what stands in a chunk's place of the partial file."""
-        return os.pread(self._descriptor, chunk.size_bytes, chunk.start)
+        with opened(self._partial) as descriptor:
+            return os.pread(descriptor, chunk.size_bytes, chunk.start)
 
     def write(self, chunk: Chunk, data: memoryview | bytes) -> None:
-        """Write a chunk's bytes into its place of the partial file."""
+        """Write a chunk's bytes into its place of the partial file.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them, or the file was closed meanwhile.
+        """
+        self._check_open()
         written = 0
-        with memoryview(data) as whole:
+        with memoryview(data) as whole, opened(self._partial, os.O_WRONLY) as descriptor:
             while written < len(whole):
-                written += os.pwrite(self._descriptor, whole[written:], chunk.start + written)
+                written += os.pwrite(descriptor, whole[written:], chunk.start + written)
 
     def add(self, chunk: Chunk, xxh3: str) -> None:
         """Record that a chunk's bytes are in place."""
@@ -149,6 +153,7 @@ class FillingFile:
         Where another revision shares the bytes, it is repaired along with this one.
         """
         with self._publishing:
+            self._check_open()
             self.hashes.pop(chunk.number, None)
             if self._journal is None:
                 self._reopen()
@@ -171,7 +176,8 @@ class FillingFile:
                 return
             assert self._journal is not None, f"{self.file.path} is not open"
             assert self.has_all, f"{self.file.path} lacks chunks"
-            os.fsync(self._descriptor)
+            with opened(self._partial, os.O_WRONLY) as descriptor:
+                os.fsync(descriptor)
             try:
                 os.link(self._partial, self._final)
             except OSError:  # a filesystem without links
@@ -179,12 +185,8 @@ class FillingFile:
             self.is_final = True
 
     def close(self) -> None:
-        """Let go of the files; more than once does no harm."""
-        if self._journal is not None:
-            self._journal.close()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Take no more chunks; more than once does no harm."""
+        self._is_closed = True
         if self.is_final:
             self._partial.unlink(missing_ok=True)
 
@@ -197,21 +199,23 @@ class FillingFile:
         """Remove the record, once a complete.json says the same."""
         self._journal_path.unlink(missing_ok=True)
 
+    def _check_open(self) -> None:
+        if self._is_closed:  # another process may have the revision by now
+            raise OSError(errno.EBADF, "The file was closed already; begin its revision again", str(self._final))
+
     def _reopen(self) -> None:
         """Make a whole file a partial one again."""
         self.is_final = False
         self._write_journal(self.hashes)
+        self._partial.unlink(missing_ok=True)  # renaming one name of a file to another of its names does nothing
         self._final.replace(self._partial)
         self.open()
 
     def _write_journal(self, hashes: dict[int, str]) -> None:
         self._journal_path.unlink(missing_ok=True)
         journal = Journal(self._journal_path, self.file)
-        try:
-            for number, xxh3 in hashes.items():
-                journal.add(number, xxh3)
-        finally:
-            journal.close()
+        for number, xxh3 in hashes.items():
+            journal.add(number, xxh3)
 
     def _hashed(self) -> dict[int, str]:
         with opened(self._final) as descriptor:
@@ -219,16 +223,6 @@ class FillingFile:
                 chunk.number: hash_of(os.pread(descriptor, chunk.size_bytes, chunk.start))
                 for chunk in self.file.chunks()
             }
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """Open a file of the cache for reading."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def read_piece(piece: Piece) -> bytes:
@@ -244,4 +238,4 @@ def _cut_alike(one: ChunkedFile, other: ChunkedFile) -> bool:
     return (one.size_bytes, one.chunk_bytes) == (other.size_bytes, other.chunk_bytes)
 
 
-__all__ = ["FillingFile", "opened", "read_piece"]
+__all__ = ["FillingFile", "read_piece"]

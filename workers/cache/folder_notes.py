@@ -67,9 +67,14 @@ def noted_budget(root: Path) -> int | None:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    with NamedTemporaryFile("w", dir=path.parent, prefix=".note-", delete=False, encoding="utf-8") as file:
-        json.dump(record, file)
-    os.replace(file.name, path)  # it is this user's only, as the folder is
+    file = NamedTemporaryFile("w", dir=path.parent, prefix=".note-", delete=False, encoding="utf-8")
+    try:
+        with file:
+            json.dump(record, file)
+        os.replace(file.name, path)  # it is this user's only, as the folder is
+    except BaseException:  # a full disk
+        os.unlink(file.name)
+        raise
 
 
 def _read(path: Path) -> dict[str, Any]:

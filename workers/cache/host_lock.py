@@ -11,9 +11,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+_open: set[int] = set()  # descriptors that have the lock or wait for it; a forked child's copies would keep it
+_opening = threading.Lock()
+
 
 class HostLock:
-    """An flock on a file; the kernel hands it on when its holder dies.
+    """An flock on a file; the kernel hands it on when its holder dies, though children of it may live on.
 
     Parameters
     ----------
@@ -58,26 +61,28 @@ class HostLock:
             descriptor = self._locked()
             with self._guard:
                 if self._given_up.is_set() or not self._is_path_of(descriptor):
-                    os.close(descriptor)  # given up, or the last holder removed the file: there is a new one to lock
+                    _close(descriptor)  # given up, or the last holder removed the file: there is a new one to lock
                     continue
                 self._descriptor = descriptor
                 call()
                 return
 
     def _locked(self) -> int:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with _opening:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _open.add(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
-            os.close(descriptor)
+            _close(descriptor)
             raise
         return descriptor
 
     def _let_go(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+        if descriptor in _open:  # else none was held, or it was by the process that this one was forked from
             self._path.unlink(missing_ok=True)  # while it is still held, so that nobody's lock is removed
-            os.close(descriptor)
+            _close(descriptor)
 
     def _is_path_of(self, descriptor: int) -> bool:
         try:
@@ -85,5 +90,21 @@ class HostLock:
         except FileNotFoundError:
             return False
 
+
+def _close(descriptor: int) -> None:
+    with _opening:
+        _open.discard(descriptor)
+        os.close(descriptor)
+
+
+def _close_in_child() -> None:
+    for descriptor in _open:
+        os.close(descriptor)
+    _open.clear()
+    _opening.release()
+
+
+# A fork waits until every descriptor that is open is known.
+os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_close_in_child)
 
 __all__ = ["HostLock"]

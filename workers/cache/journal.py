@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import xxhash
@@ -18,6 +20,8 @@ _RECORD = struct.Struct("<16s8s8x")  # hash of the chunk, check of the record
 
 class Journal:
     """The record of one partial file. Chunks have places of their own in it, so threads may write at once.
+
+    It is opened for each record, so that a model of thousands of files takes no descriptors.
 
     Parameters
     ----------
@@ -35,13 +39,9 @@ class Journal:
     def __init__(self, path: Path, file: ChunkedFile) -> None:
         self.path = path
         self._salt = _salt_of(file)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
+        with opened(path, os.O_WRONLY | os.O_CREAT) as descriptor:
             # All of its room now, so that a disk that fills up later cannot stop a chunk from being recorded.
-            allocate(self._descriptor, _RECORD.size * len(file))
-        except BaseException:
-            self.close()
-            raise
+            allocate(descriptor, _RECORD.size * len(file))
 
     def add(self, number: int, xxh3: str) -> None:
         """Record that a chunk is there."""
@@ -52,14 +52,9 @@ class Journal:
         """Record that a chunk is not there any more."""
         self._write(number, bytes(_RECORD.size))
 
-    def close(self) -> None:
-        """Let go of the file; more than once does no harm."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
-
     def _write(self, number: int, record: bytes) -> None:
-        os.pwrite(self._descriptor, record, _RECORD.size * number)
+        with opened(self.path, os.O_WRONLY) as descriptor:
+            os.pwrite(descriptor, record, _RECORD.size * number)
 
 
 def read_journal(path: Path, file: ChunkedFile) -> dict[int, str]:
@@ -74,6 +69,16 @@ def read_journal(path: Path, file: ChunkedFile) -> dict[int, str]:
         if check == _check(salt, number, digest):
             found[number] = digest.hex()
     return found
+
+
+@contextmanager
+def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Open a file of the cache; one that is made is for this user only."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def allocate(descriptor: int, size_bytes: int) -> None:
@@ -98,4 +103,4 @@ def _check(salt: bytes, number: int, digest: bytes) -> bytes:
     return xxhash.xxh3_64_digest(salt + number.to_bytes(8, "little") + digest)
 
 
-__all__ = ["Journal", "allocate", "read_journal"]
+__all__ = ["Journal", "allocate", "opened", "read_journal"]

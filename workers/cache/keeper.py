@@ -134,9 +134,10 @@ class Keeper:
                     folder = bring.publish(timeout_s, lambda: self._send(bring.wants(self._me.host)))
                 finally:
                     self._forget(bring)
-                if folder is None:
-                    if gone := bring.drop_doubtful():
-                        self._send(Dropped(self._me.host, gone))
+                gone = bring.drop_doubtful()  # even of what is published: the word may have come meanwhile
+                if gone:
+                    self._send(Dropped(self._me.host, gone))
+                if folder is None or gone:
                     name = location or f"of revision {manifest.revision}"
                     raise InvalidModel(f"The model {name} cannot be brought to {self._me.host}: {bring.problem}.")
                 return Brought(folder, bring.origin_bytes)
@@ -277,8 +278,15 @@ class Keeper:
             self._send(bring.wants(self._me.host))
 
     def _give_up(self, command: Abandoned) -> None:
-        for bring in self._all_brings():
+        brings = [bring for bring in self._all_brings() if command.chunk_id in bring.filling.chunk_ids]
+        for bring in brings:
             bring.give_up(command.chunk_id, command.reason)
+        if not brings:  # its revision may be published by now
+            self._threads.submit(self._withdraw, command.chunk_id)
+
+    def _withdraw(self, chunk_id: str) -> None:
+        if not self._store.recheck(chunk_id, even_sound=True):
+            self._send(Dropped(self._me.host, (chunk_id,)))
 
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
         cache_metrics().faulted(fault)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from workers.cache.eviction import DiskUse
+from workers.cache.eviction import DiskUse, changing
 from workers.cache.pins import unpinned
 from workers.cache.revision_folder import RevisionFolder, revision_folders
 
@@ -63,23 +63,23 @@ class StoreState:
 
 
 def look(root: Path, budget_bytes: int | None) -> StoreState:
-    """Return what lies in a cache folder."""
+    """Return what lies in a cache folder; waits for whoever makes room in it."""
     use = DiskUse(root)
-    states = (_look_at(folder, use.of(folder.revision)) for folder in revision_folders(root))
-    return StoreState(root, budget_bytes, use.total_bytes, tuple(state for state in states if state.size_bytes))
+    folders = [folder for folder in revision_folders(root) if use.of(folder.revision)]
+    states = tuple(_look_at(folder, use.of(folder.revision)) for folder in folders)
+    return StoreState(root, budget_bytes, use.total_bytes, states)
 
 
 def _look_at(folder: RevisionFolder, size_bytes: int) -> RevisionState:
-    is_filling = _is_filling(folder)
+    is_complete, last_used_s = folder.complete() is not None, folder.last_used_s()
+    with changing(folder.root):  # else whoever drops or evicts it at this moment would take it for used
+        is_filling, is_pinned = _is_filling(folder), _is_pinned(folder)
+    return RevisionState(folder.revision, size_bytes, is_complete, is_pinned, is_filling, last_used_s)
+
+
+def _is_pinned(folder: RevisionFolder) -> bool:
     with unpinned(folder.pin) as is_free:
-        return RevisionState(
-            revision=folder.revision,
-            size_bytes=size_bytes,
-            is_complete=folder.complete() is not None,
-            is_pinned=not is_free,
-            is_filling=is_filling,
-            last_used_s=folder.last_used_s(),
-        )
+        return not is_free
 
 
 def _is_filling(folder: RevisionFolder) -> bool:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,8 +18,10 @@ from pressrun.cache.options import UNLIMITED_BYTES
 from pressrun.errors import CacheFull, CacheInUse, InvalidModel
 from pressrun.wording import quantity
 from tests.workers.cache.stored_models import CHUNK_BYTES, contents, fetch, forked, manifest_of, model, store_model
+from workers.cache import store_state
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import note_budget
+from workers.cache.pins import unpinned
 
 SIZE = manifest_of(model(0), "any").size_bytes
 
@@ -116,6 +123,25 @@ def test_a_dropped_revision_leaves_nothing(tmp_path: Path) -> None:
     assert store.manifest_of("a") is None
 
 
+def test_what_somebody_looks_at_can_be_dropped_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, is_looking = filled(ChunkStore(tmp_path), "a"), threading.Event()
+
+    @contextmanager
+    def unpinned_for_long(path: Path) -> Iterator[bool]:
+        with unpinned(path) as is_free:
+            is_looking.set()
+            time.sleep(0.1)
+            yield is_free
+
+    monkeypatch.setattr(store_state, "unpinned", unpinned_for_long)
+    with ThreadPoolExecutor() as threads:
+        looks = threads.submit(store.status)
+        assert is_looking.wait(10)
+        store.drop("a")
+        assert [state.is_pinned for state in looks.result().revisions] == [False]
+    assert revisions(store) == []
+
+
 def test_a_model_larger_than_the_budget_is_refused_with_both_numbers(tmp_path: Path) -> None:
     store = filled(ChunkStore(tmp_path, 2 * SIZE), "a")
     with pytest.raises(InvalidModel, match=rf"has {gb(4 * SIZE)}.* may hold {gb(2 * SIZE)}; raise the cache's budget"):
@@ -170,6 +196,17 @@ def test_what_would_free_nothing_stays(tmp_path: Path) -> None:
     with store.pin("a2"):
         store_model(store, model(2), "c")
     assert revisions(store) == ["a", "a2", "c"]
+
+
+def test_nothing_is_evicted_for_what_would_not_fit_all_the_same(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 3 * SIZE), "a", "b")
+    big = manifest_of(model(3, chunks=12), "c")
+    assert 2 * SIZE < big.size_bytes < 3 * SIZE
+    with store.pin("b"), pytest.raises(CacheFull, match=f"holds {gb(SIZE)} of at most {gb(3 * SIZE)} in use"):
+        store.begin(big)
+    assert store.folder_of(manifest_of(model(0), "a")) == tmp_path / "a"
+    store.begin(big).close()
+    assert revisions(store) == ["c"]
 
 
 def test_a_revision_that_chunks_can_be_copied_from_goes_last(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
 from pathlib import Path
 
+from tests.workers.cache.chunk_hosts import until
+from tests.workers.cache.stored_models import forked
 from workers.cache.host_lock import HostLock
 
 PATIENCE_S = 10.0
@@ -54,4 +58,29 @@ def test_a_lock_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     problems: queue.Queue[Exception] = queue.Queue()
     lock.when_held(lambda: None, problems.put)
     assert isinstance(problems.get(timeout=PATIENCE_S), FileNotFoundError)
+    lock.release()
+
+
+def hold_and_fork(path: Path, told: int) -> None:
+    held = threading.Event()
+    HostLock(path).when_held(held.set, print)
+    assert held.wait(PATIENCE_S)
+    until(lambda: threading.active_count() == 1)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    os.write(told, str(child).encode())
+    signal.pause()
+
+
+def test_a_killed_holders_child_does_not_keep_the_lock(tmp_path: Path) -> None:
+    lock, is_ours = HostLock(tmp_path / "lock"), threading.Event()
+    with forked(hold_and_fork, tmp_path / "lock") as (holder, reads):
+        child = int(os.read(reads, 20))
+        try:
+            os.kill(holder, signal.SIGKILL)
+            lock.when_held(is_ours.set, print)
+            assert is_ours.wait(PATIENCE_S)
+        finally:
+            os.kill(child, signal.SIGKILL)
     lock.release()

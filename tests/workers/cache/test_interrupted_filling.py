@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
 import pytest
 
@@ -18,6 +19,7 @@ FILES = model(7, CHUNKS)
 SIZE = sum(map(len, FILES.values()))
 UNET = "unet/weights.safetensors"
 MANIFEST = manifest_of(FILES, "r1")
+MANY = {f"config-{number}.json": b"%d" % number for number in range(150)}
 KILLED_AFTER = (0, 1, 2, 3, 20, 50, 62, 63)
 
 
@@ -138,6 +140,30 @@ def test_a_partial_file_of_other_chunks_is_begun_anew(tmp_path: Path) -> None:
         assert len(filling.lacking) == len(other.chunks())
 
 
+def publish_and_die(root: Path, told: int) -> None:
+    filling = ChunkStore(root).begin(MANIFEST)
+    fetch(filling, FILES)
+    filling.publish()
+    os.write(told, b"published")
+    os._exit(1)
+
+
+def test_a_chunk_that_is_spoilt_after_a_kill_at_the_end_is_repaired(tmp_path: Path) -> None:
+    with forked(publish_and_die, tmp_path) as (_, reads):
+        assert os.read(reads, 100) == b"published"
+        assert os.read(reads, 100) == b""
+    chunk = next(chunk for chunk in MANIFEST.chunks() if chunk.path == UNET)
+    with (tmp_path / "r1" / UNET).open("r+b") as file:
+        file.write(b"spoilt")
+    store = ChunkStore(tmp_path)
+    assert not store.recheck(chunk.chunk_id)
+    assert store.folder_of(MANIFEST) is None
+    assert store.file_of(MANIFEST, UNET) is None
+    assert chunk.chunk_id not in ChunkStore(tmp_path).held()
+    assert store_model(store, FILES, "r1") == CHUNK_BYTES
+    assert contents(tmp_path / "r1") == FILES
+
+
 def fill_whole(root: Path, told: int) -> None:
     os.write(told, b"begins ")
     os.write(told, str(store_model(ChunkStore(root), FILES, "r1")).encode())
@@ -156,3 +182,24 @@ def test_of_two_processes_one_fills_and_the_other_waits(tmp_path: Path) -> None:
 def test_waiting_for_another_process_can_have_an_end(tmp_path: Path) -> None:
     with ChunkStore(tmp_path).begin(MANIFEST), pytest.raises(CacheInUse, match=r"for more than 0.1 s; wait longer"):
         ChunkStore(tmp_path).begin(MANIFEST, timeout_s=0.1)
+
+
+def fill_many_files(root: Path, told: int) -> None:
+    setrlimit(RLIMIT_NOFILE, (100, getrlimit(RLIMIT_NOFILE)[1]))
+    store_model(ChunkStore(root), MANY, "many")
+    os.write(told, b"published")
+
+
+def test_a_model_may_have_more_files_than_a_process_may_have_open(tmp_path: Path) -> None:
+    with forked(fill_many_files, tmp_path) as (_, reads):
+        assert os.read(reads, 100) == b"published"
+    assert contents(tmp_path / "many") == MANY
+
+
+def test_a_chunk_that_comes_after_its_filling_was_closed_is_refused(tmp_path: Path) -> None:
+    with ChunkStore(tmp_path).begin(MANIFEST) as filling:
+        fetch(filling, FILES, filling.lacking[:5])
+    with pytest.raises(OSError, match="closed already"):
+        fetch(filling, FILES, filling.lacking[:1])
+    with ChunkStore(tmp_path).begin(MANIFEST) as again:
+        assert len(again.lacking) == len(MANIFEST.chunks()) - 5

@@ -143,3 +143,20 @@ def test_a_model_with_a_chunk_that_others_have_other_bytes_of_is_not_handed_out(
     assert store.folder_of(manifest) is None
     assert doubtful not in store.held()
     assert set(others) <= store.held().keys()
+
+
+def test_a_chunk_that_others_have_other_bytes_of_goes_even_after_its_model_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[tuple[str, int]] = []
+    monkeypatch.setattr(keeping, "open_origin", lambda location, single: ReadOrigin(SHARED, reads, lambda: None))
+    manifest, store = manifest_of(SHARED, "r1"), ChunkStore(tmp_path)
+    with AloneKeeper(store) as keeper:
+        keeper.bring(FIRST, manifest)
+        doubtful = next(chunk for chunk in manifest.chunks() if chunk.path.startswith("unet"))
+        keeper.obey(Abandoned("this host", doubtful.chunk_id, "it was changed at its origin while it was read"))
+        until(lambda: doubtful.chunk_id not in store.held())
+        assert store.folder_of(manifest) is None
+        assert contents(keeper.bring(FIRST, manifest).path) == SHARED
+    assert reads.count((doubtful.path, doubtful.start)) == 2
+    assert len(reads) == len(manifest.chunks()) + 1

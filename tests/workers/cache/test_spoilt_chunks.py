@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
-from pressrun.cache.chunk_manifest import ChunkManifest
+from pressrun.cache.chunk_manifest import Chunk, ChunkManifest
 from tests.workers.cache.stored_models import (
     CHUNK_BYTES,
     Files,
@@ -18,7 +19,9 @@ from tests.workers.cache.stored_models import (
     model,
     store_model,
 )
+from workers.cache import spoilt
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.revision_folder import RevisionFolder
 
 UNET = "unet/weights.safetensors"
 
@@ -42,6 +45,15 @@ def assert_served(store: ChunkStore, manifest: ChunkManifest, files: Files) -> N
         assert served(store, chunk.chunk_id) == bytes_of(files, chunk)
 
 
+def spoil(store: ChunkStore, manifest: ChunkManifest) -> Chunk:
+    """Spoil the second chunk of a published file."""
+    chunk = manifest.files[1].chunks()[1]
+    with (store.root / manifest.revision / UNET).open("r+b") as file:
+        file.seek(chunk.start)
+        file.write(b"spoilt")
+    return chunk
+
+
 def test_a_chunk_that_is_spoilt_on_disk_is_not_copied(store: ChunkStore) -> None:
     base = model(1)
     tuned = {**base, UNET: base[UNET][: 3 * CHUNK_BYTES] + model(2)[UNET][:CHUNK_BYTES]}
@@ -57,16 +69,44 @@ def test_a_spoilt_chunk_is_found_dropped_and_repaired_alone(tmp_path: Path) -> N
     store = ChunkStore(tmp_path / "cache", dropped=lost.extend)
     files, manifest = model(1), manifest_of(model(1), "r1")
     store_model(store, files, "r1")
-    second = manifest.files[1].chunks()[1]
-    assert store.recheck(second.chunk_id)
-    with (store.root / "r1" / UNET).open("r+b") as file:
-        file.seek(second.start)
-        file.write(b"spoilt")
+    assert store.recheck(manifest.files[1].chunks()[1].chunk_id)
+    second = spoil(store, manifest)
     assert not store.recheck(second.chunk_id)
     assert second.chunk_id in lost
     assert store.find(second.chunk_id) is None
     assert store.folder_of(manifest) is None
     assert store_model(store, files, "r1") == CHUNK_BYTES
+    assert_served(store, manifest, files)
+
+
+@pytest.mark.parametrize("is_let_go", [True, False])
+def test_a_spoilt_file_is_published_no_more_whoever_holds_its_revision(
+    store: ChunkStore, monkeypatch: pytest.MonkeyPatch, is_let_go: bool
+) -> None:
+    files, manifest = model(1), manifest_of(model(1), "r1")
+    store_model(store, files, "r1")
+    second = spoil(store, manifest)
+    lock = RevisionFolder(store.root, "r1").lock()
+    lock.acquire()
+    if is_let_go:
+        Timer(0.1, lock.release).start()
+    else:
+        monkeypatch.setattr(spoilt, "_PATIENCE_S", 0.0)
+    assert not store.recheck(second.chunk_id)
+    assert store.folder_of(manifest) is None
+    lock.release()
+    assert store_model(store, files, "r1") == (CHUNK_BYTES if is_let_go else len(files[UNET]))
+    assert_served(store, manifest, files)
+
+
+def test_a_spoilt_file_that_was_published_before_the_others_came_is_fetched_again(store: ChunkStore) -> None:
+    files, manifest = model(1), manifest_of(model(1), "r1")
+    with store.begin(manifest) as filling:
+        fetch(filling, files, manifest.files[1].chunks())
+        filling.publish_file(UNET)
+    assert not store.recheck(spoil(store, manifest).chunk_id)
+    assert store.file_of(manifest, UNET) is None
+    store_model(store, files, "r1")
     assert_served(store, manifest, files)
 
 
