@@ -14,6 +14,7 @@ from distributed import Client
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
 from pressrun.cache.traffic import Pull, account_of_pulls
+from pressrun.cache.traffic_report import TrafficReport
 from pressrun.errors import InvalidModel, StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
@@ -25,6 +26,7 @@ from workers.cache.joining import SharedCache
 from workers.cache.runtimes import bring
 from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
+from workers.memory_loads import MemoryLoads
 from workers.order import PrintOrder
 
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
@@ -56,6 +58,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
     if run.is_idle:
         return order
+    run.ledger.read_traffic = None  # of another try
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
@@ -66,6 +69,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
         _share(run, client, order, remote)
     else:
         _bring_each(run, client, order, remote)
+    _count_memory(run, client)
     return order
 
 
@@ -106,6 +110,14 @@ def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) 
     if needs and order.cache.runtime == "none":  # what is mounted comes by ways that nobody counts here
         run.ledger.traffic = account_of_pulls(pulls, run.ledger.clock() - began_s)
     run.ledger.origin_bytes += sum(pull.origin_bytes for pull in pulls)
+
+
+def _count_memory(run: Run, client: Client) -> None:
+    """Enter what workers will load from hosts' memory, where the run has some, beside what came to the hosts."""
+    if run.job.cache.memory_bytes is None:
+        return
+    loads, read, brought = MemoryLoads(client, run.run_id), run.ledger.read_traffic, run.ledger.traffic
+    run.ledger.read_traffic = lambda: ((read() if read else brought) or TrafficReport()).merged(loads.report())
 
 
 def _open(run: Run, fleet: Fleet) -> Client:
