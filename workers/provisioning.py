@@ -5,7 +5,7 @@ Knows nothing of how fast the model is. The cache reads each byte once for all h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 import pyarrow.compute as pc
@@ -15,7 +15,7 @@ from pressrun import layout
 from pressrun.adapter_use import adapter_scales
 from pressrun.cache.traffic import Pull, account_of_pulls
 from pressrun.cache.traffic_report import TrafficReport
-from pressrun.errors import InvalidModel, StageFailed
+from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
@@ -27,6 +27,7 @@ from workers.cache.runtimes import bring
 from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
 from workers.memory_loads import MemoryLoads
+from workers.mounted_models import check_mounted
 from workers.order import PrintOrder
 
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
@@ -63,7 +64,7 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     client = _open(run, fleet)
     _check_reach(client, order)
     needed = list(_needed(order, parts))
-    _check_mounts(client, order, needed)
+    check_mounted(client, order, needed)
     remote = [need for need in needed if not need[0].is_local]
     if remote and order.cache.runtime == "peer":
         _share(run, client, order, remote)
@@ -167,25 +168,6 @@ def _check_reach(client: Client, order: PrintOrder) -> None:
 
 def _sees_run(order: PrintOrder) -> bool:
     return Store(order.collection).exists(layout.run(order.run_id, FLEET))
-
-
-def _check_mounts(client: Client, order: PrintOrder, needed: Sequence[Need]) -> None:
-    """Refuse hosts that lack a file which should be mounted there, all of them at once."""
-    if order.cache.runtime == "mount":
-        said = client.run(_say_what_lacks, order, needed)
-        lacking = sorted({text for texts in said.values() for text in texts})
-        if lacking:
-            raise InvalidModel("\n".join(lacking))
-
-
-def _say_what_lacks(order: PrintOrder, needed: Sequence[Need]) -> list[str]:
-    lacking = []
-    for location, facts in needed:
-        try:
-            bring(order, location, facts)
-        except InvalidModel as error:
-            lacking.append(str(error))
-    return lacking
 
 
 def _ensure(order: PrintOrder, host: str, location: Location, facts: AnyFacts) -> Pull:
