@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -13,6 +13,8 @@ from deployments.console import ExitCode, err, out, show_error
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
+from pressrun.cache.mounts import read_mounts
+from pressrun.cache.options import CacheRuntime
 from pressrun.errors import InvalidJob, ReleaseRefused
 from pressrun.progress import listening
 from pressrun.wording import count
@@ -41,6 +43,12 @@ class ReleaseOptions:
         Number format while drawing; give the one that runs will draw with.
     engine : str
         "diffusers", "null", or "package.module:factory" of your own engine.
+    cache : str
+        How the model comes to the hosts: hosts share what one of them has read (peer), read it each for itself (none),
+        or have it mounted where --mount says (mount): then it is read once there, and nothing is copied.
+    mount : list of str
+        A folder in which every host has what lies below a URL, as URL=FOLDER, for --cache mount; may be given several
+        times.
     workers : int
         Worker processes to prepare; one a GPU, or one a core, when left out.
     dask : str
@@ -53,6 +61,8 @@ class ReleaseOptions:
     least_ssim: float = 0.9
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     engine: str = "diffusers"
+    cache: CacheRuntime = "peer"
+    mount: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
     workers: int | None = None
     dask: str | None = None
 
@@ -113,6 +123,7 @@ def _parameters(model: str, options: ReleaseOptions) -> ReleaseParameters:
 
     plain = asdict(options)
     dask, prompts = plain.pop("dask"), plain.pop("write_golden")
+    plain |= {"runtime": plain.pop("cache"), "mounts": read_mounts(plain.pop("mount"))}
     try:
         cluster = LocalDaskCluster(workers=options.workers) if dask is None else ExistingDaskCluster(address=dask)
         return ReleaseParameters(

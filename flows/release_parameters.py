@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
 from blocks.forms import may_be_empty
 from blocks.storage import CollectionStore, ModelStore
+from flows.cache_parameters import CacheRuntime
 from flows.parameters import (
     GenerateParameters,
     PictureDefaults,
@@ -75,6 +76,18 @@ class ReleaseParameters(BaseModel):
     collection_store: CollectionStore | None = _optional(
         "Block with the credentials for the golden set; empty for none.", title="Collection store"
     )
+    runtime: CacheRuntime = Field(
+        CacheRuntime.peer,
+        title="Cache",
+        description="How the model comes to the hosts: 'peer' has hosts share what one of them has read, 'none' has "
+        "every host read it for itself, 'mount' reads it once through the folder where every host has it mounted, so "
+        "that the mount's own cache has it, and copies nothing.",
+    )
+    mounts: dict[str, str] = Field(
+        default_factory=dict,
+        description="For 'mount': URLs, and the folder where every host has each.",
+        examples=[{"s3://studio": "/mnt/studio"}],
+    )
     workers: int | None = _optional("Workers to prepare: 1 to 4096; empty for all that there can be.", ge=1, le=4096)
     precision: Precision = Field(Precision.auto, description="Number format while drawing.")
     engine: str = Field("diffusers", description="'diffusers', 'null', or 'package.module:factory' of your own engine.")
@@ -97,6 +110,7 @@ class ReleaseParameters(BaseModel):
             dtype=self.precision.value,
             workers=self.workers,
             cache_folder=job.models_folder,
+            cache=job.cache,
         )
 
     def fleet(self) -> Fleet:
@@ -116,4 +130,5 @@ class ReleaseParameters(BaseModel):
             batch_size=1,
             precision=self.precision,
             engine=self.engine,
+            cache={"runtime": self.runtime, "mounts": self.mounts},
         ).job()

@@ -135,7 +135,8 @@ class Ledger:
         if self.read_traffic is None:
             return
         try:
-            self.traffic = self.read_traffic()
+            report = self.read_traffic()
+            self.traffic = report if report.hosts or self.traffic else None
         except Exception:  # a scheduler that is gone must not cost a run its pictures
             logger.warning("how the weights came to the hosts could not be read", exc_info=True)
 

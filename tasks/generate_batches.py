@@ -25,6 +25,7 @@ from tasks.progress_artifact import ProgressArtifact
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from tasks.stage import stage
+from tasks.traffic_artifact import show_new_traffic
 from workers.fleet import Fleet
 from workers.generation import generate
 from workers.order import PrintOrder
@@ -62,7 +63,7 @@ def generate_batches(run: Run, fleet: Fleet, order: PrintOrder, speed: Speed) ->
             run.check_claim()  # what follows removes what no row names, which may be another writer's by now
             compact_leftovers(run.store)  # of a shard's attempt that could not write its part
             clear_tars(run.store)
-            run.ledger.take_traffic()
+            show_new_traffic(run.ledger, "generate batches")
     counts = run.ledger.counts
     log_line(f"{counts.done} images done, {counts.failed} failed, of {counts.total}")
     return counts

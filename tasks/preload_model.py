@@ -24,9 +24,10 @@ from workers.releasing import preload
     cache_policy=NO_CACHE,
 )
 def preload_model(release: Release, fleet: Fleet) -> int:
-    """Bring the new revision to the hosts, and return the bytes read from the origin."""
+    """Bring the new revision to the hosts, and return the bytes read from the origin, or through mounts."""
     with stage(release, "preload", "bringing the weights to every host"):
-        origin_bytes = preload(release, fleet)
-    release.preloaded_bytes += origin_bytes
-    log_line(f"{origin_bytes} bytes copied to {len(release.caches)} hosts")
-    return origin_bytes
+        read_bytes = preload(release, fleet)
+    release.preloaded_bytes += read_bytes
+    done = "read through mounts, nothing copied," if release.order.cache.runtime == "mount" else "copied"
+    log_line(f"{read_bytes} bytes {done} on {len(release.caches)} hosts")
+    return read_bytes

@@ -13,20 +13,29 @@ from prefect.context import FlowRunContext
 
 from pressrun.cache.traffic_report import TrafficReport
 from pressrun.cache.traffic_wording import EFFICIENCY_CLAIM, headline, rows
+from pressrun.ledger import Ledger
 from pressrun.progress import News, listening, tell
 from tasks.progress_artifact import ProgressArtifact
 from tasks.run_log import log_line
 
 
-def show_traffic(report: TrafficReport | None) -> None:
+def show_traffic(report: TrafficReport | None, stage: str = "provision cache") -> None:
     """Show how weights came to the hosts; None, when nothing had to be brought, shows nothing."""
     if report is None or not report.hosts:
         return
     log_line(f"model cache: {headline(report)}")
-    tell(News("provision cache", note=f"model cache: {headline(report)}"))
+    tell(News(stage, note=f"model cache: {headline(report)}"))
     if FlowRunContext.get() is not None:
         description = f"Model cache: {headline(report)}. {EFFICIENCY_CLAIM}"
         create_table_artifact(rows(report), key="cache", description=description)
+
+
+def show_new_traffic(ledger: Ledger, stage: str) -> None:
+    """Read the traffic once more, and show it where a stage has added to it: by workers that came, or from memory."""
+    before = ledger.traffic
+    ledger.take_traffic()
+    if ledger.traffic is not None and (before is None or ledger.traffic.total.all_bytes != before.total.all_bytes):
+        show_traffic(ledger.traffic, stage)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pressrun.run import Run
 from tasks.retries import is_worth_retrying
 from tasks.run_log import log_line
 from tasks.stage import stage
+from tasks.traffic_artifact import show_new_traffic
 from workers.each_model import warm_models
 from workers.fleet import Fleet
 from workers.order import PrintOrder
@@ -29,6 +30,7 @@ def warm_model(run: Run, fleet: Fleet, order: PrintOrder) -> Speed:
     """Warm the workers with every model in turn and settle the batch sizes."""
     with stage(run, "warm model", "loading the model, measuring batch sizes"):
         speed = warm_models(run, fleet, order)
+        show_new_traffic(run.ledger, "warm model")
     for name, one in (speed.others or {"": speed}).items():
         sizes = ", ".join(f"{size} at {width} x {height} px" for (width, height), size in one.batch_sizes.most.items())
         log_line(f"batch size {f'for {name} ' if name else ''}{sizes or 'not needed'}")

@@ -19,6 +19,7 @@ from transformers.utils import logging as library_logging
 
 from pressrun.errors import InvalidModel
 from workers.engines.renderer import Pixels
+from workers.weights.components import LoadOptions, load_model
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -113,18 +114,24 @@ def _load(folder: Path) -> tuple[Any, Any]:
     options = {"local_files_only": True, "trust_remote_code": False}
     library_logging.disable_progress_bar()
     try:
-        model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
+        model: Any = load_model(folder, LoadOptions(torch.float32))
+        if not _embeds(model):  # a name in the config that says less than its library knows, or something else
+            model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
         # Pillow resizes the same everywhere; torchvision, where it happens to be installed, does not.
         processor = AutoProcessor.from_pretrained(folder, backend="pil", **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InvalidModel(f"Embedder {folder} does not load: {error}") from error
-    if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+    if not _embeds(model):
         kind = model.config.model_type
         raise InvalidModel(
             f"Embedder {folder} is a {kind!r} model, which does not embed pictures and texts in one space; "
             "give a CLIP, SigLIP or SigLIP 2 folder."
         )
     return model, processor
+
+
+def _embeds(model: object) -> bool:
+    return hasattr(model, "get_image_features") and hasattr(model, "get_text_features")
 
 
 def _unit_rows(features: torch.Tensor | Mapping[str, torch.Tensor]) -> Embeddings:

@@ -5,7 +5,7 @@ Knows nothing of how fast the model is. The cache reads each byte once for all h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 import pyarrow.compute as pc
@@ -14,7 +14,8 @@ from distributed import Client
 from pressrun import layout
 from pressrun.adapter_use import adapter_scales
 from pressrun.cache.traffic import Pull, account_of_pulls
-from pressrun.errors import InvalidModel, StageFailed
+from pressrun.cache.traffic_report import TrafficReport
+from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.model_parts import parts_of
 from pressrun.models.adapter_file import Adapter
@@ -25,6 +26,8 @@ from workers.cache.joining import SharedCache
 from workers.cache.runtimes import bring
 from workers.delivery import Delivery, Need
 from workers.fleet import Fleet
+from workers.memory_loads import MemoryLoads
+from workers.mounted_models import check_mounted
 from workers.order import PrintOrder
 from workers.wishes import submit_to
 
@@ -57,16 +60,18 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     order = _order(run).with_models({name: _order(part) for name, part in parts.items()})
     if run.is_idle:
         return order
+    run.ledger.read_traffic = None  # of another try
     run.note(FLEET, dict(fleet.record()))  # before anything is created, for whoever cleans up after a kill
     client = _open(run, fleet)
     _check_reach(client, order)
     needed = list(_needed(order, parts))
-    _check_mounts(client, order, needed)
+    check_mounted(client, order, needed)
     remote = [need for need in needed if not need[0].is_local]
     if remote and order.cache.runtime == "peer":
         _share(run, client, order, remote)
     else:
         _bring_each(run, client, order, remote)
+    _count_memory(run, client)
     return order
 
 
@@ -107,6 +112,14 @@ def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) 
     if needs and order.cache.runtime == "none":  # what is mounted comes by ways that nobody counts here
         run.ledger.traffic = account_of_pulls(pulls, run.ledger.clock() - began_s)
     run.ledger.origin_bytes += sum(pull.origin_bytes for pull in pulls)
+
+
+def _count_memory(run: Run, client: Client) -> None:
+    """Enter what workers will load from hosts' memory, where the run has some, beside what came to the hosts."""
+    if run.job.cache.memory_bytes is None:
+        return
+    loads, read, brought = MemoryLoads(client, run.run_id), run.ledger.read_traffic, run.ledger.traffic
+    run.ledger.read_traffic = lambda: ((read() if read else brought) or TrafficReport()).merged(loads.report())
 
 
 def _open(run: Run, fleet: Fleet) -> Client:
@@ -156,25 +169,6 @@ def _check_reach(client: Client, order: PrintOrder) -> None:
 
 def _sees_run(order: PrintOrder) -> bool:
     return Store(order.collection).exists(layout.run(order.run_id, FLEET))
-
-
-def _check_mounts(client: Client, order: PrintOrder, needed: Sequence[Need]) -> None:
-    """Refuse hosts that lack a file which should be mounted there, all of them at once."""
-    if order.cache.runtime == "mount":
-        said = client.run(_say_what_lacks, order, needed)
-        lacking = sorted({text for texts in said.values() for text in texts})
-        if lacking:
-            raise InvalidModel("\n".join(lacking))
-
-
-def _say_what_lacks(order: PrintOrder, needed: Sequence[Need]) -> list[str]:
-    lacking = []
-    for location, facts in needed:
-        try:
-            bring(order, location, facts)
-        except InvalidModel as error:
-            lacking.append(str(error))
-    return lacking
 
 
 def _ensure(order: PrintOrder, host: str, location: Location, facts: AnyFacts) -> Pull:

@@ -5,7 +5,9 @@ Knows nothing of what is like enough, nor of how caches make room (`workers.cach
 
 from __future__ import annotations
 
-from distributed import Client, as_completed
+from collections.abc import Callable
+
+from distributed import Client, Future, as_completed
 
 from pressrun.errors import PressrunError, StageFailed
 from pressrun.progress import News, tell
@@ -13,9 +15,11 @@ from pressrun.release.golden import golden_batches
 from pressrun.release.release import Release
 from pressrun.release.verdict import Comparison, Verdict
 from workers.cache.joining import SharedCache
+from workers.cache.runtimes import bring
 from workers.delivery import Delivery
 from workers.fleet import Fleet
 from workers.golden_drawing import draw_golden
+from workers.mounted_models import check_mounted, read_through
 from workers.order import PrintOrder
 from workers.speed import warm_up
 
@@ -28,17 +32,37 @@ def open_fleet(release: Release, fleet: Fleet) -> Client:
 
 
 def preload(release: Release, fleet: Fleet) -> int:
-    """Bring the new revision to every host, and return the bytes read from the origin.
+    """Bring the new revision to every host, and return the bytes read from the origin, or through mounts.
+
+    What hosts have mounted is read there once, so that the mount's own cache has it; what lies on a local path is left
+    where it is.
 
     Raises
     ------
     InvalidModel
         When a file cannot be had.
     """
-    order = release.order
-    delivery = Delivery(fleet.open(), SharedCache(order.cache_folder))
-    delivery.bring([(order.model, release.facts)])
-    return delivery.traffic().total.origin_bytes
+    order, client = release.order, fleet.open()
+    if order.model.is_local:
+        return 0
+    if order.cache.runtime == "peer":
+        delivery = Delivery(client, SharedCache(order.cache_folder))
+        delivery.bring([(order.model, release.facts)])
+        return delivery.traffic().total.origin_bytes
+    printing = print_order(release)
+    check_mounted(client, printing, [(order.model, release.facts)])
+    read = read_through if order.cache.runtime == "mount" else _read_origin
+    hosts = [cache.address for cache in release.caches]
+    return sum(client.gather([_on(client, address, read, printing) for address in hosts]))
+
+
+def _read_origin(order: PrintOrder) -> int:
+    """Fill this host's cache from the origin, and return the bytes that were read there; called on a worker."""
+    return bring(order, order.model, order.facts).origin_bytes
+
+
+def _on(client: Client, address: str, act: Callable[[PrintOrder], int], order: PrintOrder) -> Future:
+    return client.submit(act, order, workers=[address], allow_other_workers=True, pure=False)
 
 
 def warm(release: Release, fleet: Fleet) -> int:
@@ -94,4 +118,5 @@ def print_order(release: Release) -> PrintOrder:
         engine=order.engine,
         dtype=order.dtype,
         cache_folder=order.cache_folder,
+        cache=order.cache,
     )

@@ -30,10 +30,10 @@ def headline(report: TrafficReport) -> str:
     if not total.all_bytes:
         return f"no bytes were brought{_faults(total)}"
     where = f"{size(total.all_bytes)} on {count(len(report.hosts), 'host')}"
-    if not total.wire_bytes:
-        return f"{where}, all there before{_faults(total)}"
     parts = {name: bytes_of(total, name) for name in SOURCES}
     sources = ", ".join(f"{size(part_bytes)} from {_from(name)}" for name, part_bytes in parts.items() if part_bytes)
+    if not total.wire_bytes:
+        return f"{where}, all there before{f': {sources}' if total.memory_bytes else ''}{_faults(total)}"
     time = f" in {duration(report.bring_s)}" if report.bring_s > 0 else ""
     return f"{where}{time}: {sources}; {'; '.join(_measures(report))}{_faults(total)}"
 
@@ -50,9 +50,11 @@ def progress(report: TrafficReport) -> tuple[float, str]:
     wanted_bytes = max(total.lacked_bytes, total.wire_bytes)
     waiting = sum(host.waiting_chunks > 0 for host in report.hosts)
     speed = f", {_speed(total)}" if total.bytes_per_s else ""
+    held = {"on own disk": total.disk_bytes, "in own memory": total.memory_bytes}
+    there = ", ".join(f"{size(held_bytes)} {place}" for place, held_bytes in held.items() if held_bytes)
     line = (
         f"{size(total.wire_bytes)} of {size(wanted_bytes)}, {size(total.origin_bytes)} of it from the origin; "
-        f"{count(waiting, 'host')} waiting{speed}{_faults(total)}"
+        f"{count(waiting, 'host')} waiting{speed}{f'; there before: {there}' if there else ''}{_faults(total)}"
     )
     return (total.wire_bytes / wanted_bytes if wanted_bytes else 0.0), line
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 
 from pressrun.batch import Batch
+from pressrun.cache.mounts import check_mounts
+from pressrun.cache.options import CacheOptions
 from pressrun.draft import draft_run, picture_revision
 from pressrun.engine_name import check_engine
 from pressrun.errors import InvalidCollection
@@ -48,6 +50,8 @@ class ReleaseOrder:
         Workers to warm; None takes all that there can be.
     cache_folder : str
         Folder on each host for models.
+    cache : CacheOptions
+        How the model comes to the hosts: its runtime and mounts.
     """
 
     model: Location
@@ -58,6 +62,12 @@ class ReleaseOrder:
     dtype: Dtype = "auto"
     workers: int | None = None
     cache_folder: str = "~/.cache/pressrun/models"
+    cache: CacheOptions = field(default_factory=CacheOptions)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the model is used where it lies or is mounted, so that nothing of it goes into a host's cache."""
+        return self.model.is_local or self.cache.runtime == "mount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,7 @@ class Release:
     @property
     def size_bytes(self) -> int:
         """What the model takes in a host's cache; 0 where it is used in place."""
-        return 0 if self.order.model.is_local else sum(file.size_bytes for file in self.facts.files)
+        return 0 if self.order.is_in_place else sum(file.size_bytes for file in self.facts.files)
 
     @property
     def is_accepted(self) -> bool:
@@ -173,7 +183,7 @@ def open_release(order: ReleaseOrder, run_id: str) -> Release:
     Raises
     ------
     InvalidJob
-        When there is no such engine.
+        When there is no such engine, or the model lies below none of the mounts by which it is to come.
     InvalidModel
         When the model cannot be used.
     InvalidCollection
@@ -186,6 +196,7 @@ def open_release(order: ReleaseOrder, run_id: str) -> Release:
         ready.run_id = run_id
         return ready
     check_engine(order.engine)
+    check_mounts(order.cache, [order.model])
     facts = read_model(order.model)
     rows = read_golden(Store(order.golden))
     if not rows.num_rows and order.golden_job is None:
@@ -226,7 +237,7 @@ class ReleaseSummary:
     hosts : int
         Hosts whose caches were prepared.
     preloaded_bytes, freed_bytes : int
-        Read from the origin, and dropped from caches at the end.
+        Read from the origin, or through mounts, and dropped from caches at the end.
     stages : mapping of str to float
         Seconds by stage.
     """

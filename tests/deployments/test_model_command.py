@@ -53,6 +53,7 @@ def test_a_release_is_told_with_its_numbers_and_a_refused_one_ends_with_the_code
         (["--least-ssim", "2"], "--least-ssim 2"),
         (["--dask", "nonsense"], "--dask 'nonsense'"),
         (["--write-golden", "none.txt"], "none.txt"),
+        (["--mount", "s3://studio=/mnt/studio"], "choose the cache 'mount'"),
     ],
 )
 def test_a_release_that_cannot_be_begun_is_refused_before_a_server_starts(

@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from blocks.clusters import ExistingDaskCluster
 from flows.publish_model import publish_model
 from flows.release_parameters import ReleaseParameters
-from pressrun.errors import InvalidCollection, InvalidModel, ReleaseRefused
+from pressrun.errors import InvalidCollection, InvalidJob, InvalidModel, ReleaseRefused
 from pressrun.release.release import ReleaseSummary
 from tests import runs
 from tests.home import HOME
@@ -156,6 +156,25 @@ def test_a_revision_that_draws_otherwise_fails_with_its_worst_picture_and_leaves
     assert "| over the budget | a red star |" in str(table.data)
 
 
+def test_hosts_that_read_for_themselves_are_prepared_too(released: Released) -> None:
+    summary = released.studio.release(1, runtime="none")
+    assert (summary.accepted, summary.hosts) == (True, 1)
+    assert summary.preloaded_bytes > 0
+    assert summary.freed_bytes > 0
+    assert cached() == {summary.revision}
+
+
+def test_a_mounted_model_is_read_once_through_its_mount_and_no_cache_changes(released: Released) -> None:
+    studio = released.studio
+    with pytest.raises(InvalidModel, match=r"Host .* has 0 bytes of .*/nowhere/paint-2/"):
+        studio.release(2, runtime="mount", mounts={studio.bucket: str(studio.folder / "nowhere")})
+    summary = studio.release(2, runtime="mount", mounts={studio.bucket: str(studio.folder)})
+    files = [file for file in (studio.folder / "paint-2").rglob("*") if file.is_file()]
+    assert (summary.accepted, summary.hosts, summary.freed_bytes) == (True, 1, 0)
+    assert summary.preloaded_bytes == sum(file.stat().st_size for file in files)
+    assert cached() == {released.summary.revision}
+
+
 def test_a_release_without_a_golden_set_and_one_with_a_broken_model_are_refused_before_a_worker_is_touched(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -167,6 +186,8 @@ def test_a_release_without_a_golden_set_and_one_with_a_broken_model_are_refused_
         publish_model(ReleaseParameters(model=str(runs.MODEL), golden=str(tmp_path / "golden")))
     with pytest.raises(InvalidModel):
         publish_model(ReleaseParameters(model=str(tmp_path), golden=str(tmp_path / "golden")))
+    with pytest.raises(InvalidJob, match="lies below none of the mounts"):
+        publish_model(ReleaseParameters(model="s3://studio/paint", golden=str(tmp_path / "golden"), runtime="mount"))
     assert not (tmp_path / "golden").exists()
 
 

@@ -13,8 +13,9 @@ from prefect.runtime import flow_run
 
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import TrafficReport
+from pressrun.ledger import Ledger
 from pressrun.progress import News, listening, tell
-from tasks.traffic_artifact import show_traffic, showing_bring
+from tasks.traffic_artifact import show_new_traffic, show_traffic, showing_bring
 from workers.cache.bring_watch import telling_progress
 
 MB = 10**6
@@ -99,3 +100,18 @@ def test_outside_a_flow_the_log_and_the_news_tell(caplog: pytest.LogCaptureFixtu
     assert len(heard) == len(caplog.messages) == 1
     assert heard[0].note == caplog.messages[0]
     assert heard[0].note.startswith("model cache: 6 MB on 2 hosts: 3 MB from the origin")
+
+
+def test_a_later_stage_shows_the_account_again_where_it_added_to_it() -> None:
+    heard: list[News] = []
+    ledger = Ledger(total=1, traffic=brought(), read_traffic=brought)
+    with listening(heard.append):
+        show_new_traffic(ledger, "warm model")
+        assert heard == []
+        traffic = Traffic()
+        traffic.held("alpha", 3 * MB, "memory")
+        ledger.read_traffic = lambda: brought().merged(traffic.snapshot(0.0))
+        show_new_traffic(ledger, "warm model")
+    (news,) = heard
+    assert news.stage == "warm model"
+    assert "9 MB on 2 hosts: 3 MB from the origin, 3 MB from peers, other zone, 3 MB from own memory" in news.note

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoModel,
     BertConfig,
     BertModel,
     CLIPConfig,
@@ -24,6 +25,7 @@ from transformers import (
 )
 
 from pressrun.errors import InvalidModel
+from tests import runs
 from workers.embedder import Embedder
 
 TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
@@ -79,6 +81,26 @@ def embedder(folder: Path) -> Embedder:
 
 def pictures(count: int, height: int = 24, width: int = 32) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, height, width, 3), np.uint8)
+
+
+def places(folder: Path) -> list[Path]:
+    return [folder, runs.ROOT / "models" / "shapes-clip"]
+
+
+def test_its_weights_are_read_here_and_are_bit_by_bit_what_the_library_loads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {place: AutoModel.from_pretrained(place, dtype=torch.float32) for place in places(folder)}
+    monkeypatch.setattr(AutoModel, "from_pretrained", None)
+    for place, library in wanted.items():
+        model = Embedder(place, "cpu")._model
+        assert (type(model), model.training) == (type(library), False)
+        assert model.config.to_diff_dict() == library.config.to_diff_dict()
+        for kind in ("named_parameters", "named_buffers"):
+            ours, theirs = dict(getattr(model, kind)()), dict(getattr(library, kind)())
+            assert ours.keys() == theirs.keys()
+            assert all(ours[name].dtype == theirs[name].dtype for name in ours)
+            assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_pictures_and_texts_become_unit_rows_of_one_dimension(embedder: Embedder) -> None:

@@ -15,6 +15,7 @@ from workers.cache.runtimes import at_hand, on_its_way
 from workers.cancellation import should_stop
 from workers.device_turn import device_turn
 from workers.engines.renderer import Renderer
+from workers.memory_loads import tell_memory_load
 from workers.order import PrintOrder
 from workers.weights.run_pool import run_pool
 
@@ -43,6 +44,7 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
         RenderOptions,
     )
 
+    pool = run_pool(order.cache)
     with ExitStack() as lent:
         folder, await_file = lent.enter_context(on_its_way(order, order.model, order.facts))
         adapters = {
@@ -54,9 +56,11 @@ def _load_diffusers(order: PrintOrder) -> Renderer:
             variant=order.facts.variant,
             adapters=adapters,
             tuning=order.options,
-            pool=run_pool(order.cache),
+            pool=pool,
         )
-        return DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early, await_file))
+        renderer = DiffusersRenderer(folder, options, Hooks(should_stop, device_turn().end_early, await_file))
+    tell_memory_load(order, pool.served_bytes if pool else 0)
+    return renderer
 
 
 def _file_in(place: Path, adapter: Adapter) -> Path:

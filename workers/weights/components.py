@@ -1,4 +1,4 @@
-"""A pipeline's models, made of weights that were read here instead of by their libraries.
+"""A pipeline's models, or one by itself, made of weights that were read here instead of by their libraries.
 
 Knows nothing of pipelines. A component for which it is not certain that its library would make the same of its files is
 left to that library: one of another library or with loading of its own, quantized weights, names that do not match.
@@ -84,6 +84,28 @@ def load_components(folder: Path, options: LoadOptions) -> dict[str, torch.nn.Mo
             if model is not None:
                 found[name] = model
     return found
+
+
+def load_model(folder: Path, options: LoadOptions) -> torch.nn.Module | None:
+    """Return the transformers model of a folder by itself, None where it is to be loaded by its library.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's, with config and weights.
+    options : LoadOptions
+        How.
+
+    Returns
+    -------
+    torch.nn.Module or None
+        Of the class that the config names, equal bit by bit to what its `from_pretrained` makes, in evaluation mode.
+    """
+    names = read_json(options.await_file(folder / _CONFIG)).get("architectures") or [""]
+    kind, ours = getattr(transformers, str(names[0]), None), transformers.PreTrainedModel
+    if not (isinstance(kind, type) and issubclass(kind, ours) and _loads_plainly(kind, ours)):
+        return None
+    return _built(folder, kind, _read(folder, kind, options), options)
 
 
 def _one_ahead(reader: ThreadPoolExecutor, reads: Sequence[Callable[[], Result]]) -> Iterator[Result]:
@@ -206,4 +228,4 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-__all__ = ["LoadOptions", "load_components"]
+__all__ = ["LoadOptions", "load_components", "load_model"]

@@ -30,11 +30,17 @@ class HostPool:
         Folder in a memory file system; made if missing, for this user only.
     budget_bytes : int
         What the copies may take together.
+
+    Attributes
+    ----------
+    served_bytes : int
+        Bytes of the files that `take` found in the pool.
     """
 
     def __init__(self, root: Path, budget_bytes: int) -> None:
         self.root = root
         self.budget_bytes = budget_bytes
+        self.served_bytes = 0
 
     def take(self, path: Path, fill: Callable[[mmap.mmap], None]) -> mmap.mmap | None:
         """Return a file's bytes from the pool, put there first where they are not; None where they do not fit.
@@ -57,11 +63,14 @@ class HostPool:
             return None
         found = path.stat()
         copy = self.root / f"{found.st_dev:x}-{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}{_SUFFIX}"
-        mapped = _mapped(copy)
+        mapped = self._served(copy)
         if mapped is not None:
             return mapped
         with FileLock(self.root / "lock", mode=0o600):  # others that want the same wait for it
-            return _mapped(copy) or (self._put(copy, found.st_size, fill) if self._make_room(found.st_size) else None)
+            mapped = self._served(copy)
+            if mapped is not None:
+                return mapped
+            return self._put(copy, found.st_size, fill) if self._make_room(found.st_size) else None
 
     def shrink_to(self, size_bytes: int) -> int:
         """Drop copies that nobody uses until the rest takes no more than this; return what the rest takes."""
@@ -69,6 +78,11 @@ class HostPool:
             return 0
         with FileLock(self.root / "lock", mode=0o600):
             return self._shrink_to(size_bytes)
+
+    def _served(self, copy: Path) -> mmap.mmap | None:
+        mapped = _mapped(copy)
+        self.served_bytes += len(mapped) if mapped is not None else 0
+        return mapped
 
     def _put(self, copy: Path, size_bytes: int, fill: Callable[[mmap.mmap], None]) -> mmap.mmap | None:
         partial = copy.with_suffix(_PARTIAL_SUFFIX)

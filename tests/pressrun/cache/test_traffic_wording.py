@@ -42,6 +42,10 @@ def test_a_warm_start_is_told_as_such() -> None:
     traffic = Traffic()
     traffic.held("alpha", 100 * MB)
     assert headline(traffic.snapshot(0.0)) == "100 MB on 1 host, all there before"
+    traffic.held("alpha", 60 * MB, "memory")
+    assert headline(traffic.snapshot(0.0)) == (
+        "160 MB on 1 host, all there before: 100 MB from own disk, 60 MB from own memory"
+    )
     assert headline(TrafficReport()) == "no bytes were brought"
 
 
@@ -61,6 +65,10 @@ def test_progress_tells_how_much_is_there_and_who_waits() -> None:
     share, line = progress(brought().snapshot(2.0))
     assert share == pytest.approx(0.5)
     assert line == "100 MB of 200 MB, 100 MB of it from the origin; 1 host waiting, 50 MB/s; faults: 1 corrupt"
+    held = brought()
+    held.held("alpha", 20 * MB)
+    held.held("alpha", 5 * MB, "memory")
+    assert "50 MB/s; there before: 20 MB on own disk, 5 MB in own memory; faults" in progress(held.snapshot(2.0))[1]
     assert progress(TrafficReport())[0] == 0.0
     assert progress(filled())[0] == 1.0
 

@@ -73,8 +73,10 @@ def test_a_second_process_reads_no_disk_and_is_not_told_of_changes(tmp_path: Pat
     file, root = _write(tmp_path / "a"), tmp_path / "pool"
     with _running(_USER, root, file) as process:
         assert _is_there(process)
-    first = HostPool(root, 10**9).take(file, _never)
+    pool = HostPool(root, 10**9)
+    first = pool.take(file, _never)
     assert first is not None
+    assert pool.served_bytes == _SIZE
     assert first[:] == b"w" * _SIZE
     first[:5] = b"fused"
     second = HostPool(root, 10**9).take(file, _never)
@@ -98,6 +100,7 @@ def test_a_process_killed_while_it_fills_leaves_nothing_for_others_to_stumble_ov
 def test_a_changed_file_is_another_one(tmp_path: Path) -> None:
     pool, file = HostPool(tmp_path / "pool", 10**9), _write(tmp_path / "a")
     assert pool.take(file, _reading(file)) is not None
+    assert pool.served_bytes == 0
     _write(tmp_path / "b", b"v" * _SIZE).replace(file)
     mapped = pool.take(file, _reading(file))
     assert mapped is not None
