@@ -83,11 +83,11 @@ class Keeper:
         with self._lock:
             return sum(len(bring.lacking) for bring in self._brings.values())
 
-    def announce(self) -> None:
-        """Tell the registry that this host is there, what it holds, and what it still waits for."""
+    def announce(self, gives_only: bool = False) -> None:
+        """Tell the registry that this host is there, what it holds, and, unless it only gives, what it waits for."""
         self._send(self._me)
         self._send(Holds(self._me.host, self._store.held()))
-        for bring in self._all_brings():
+        for bring in () if gives_only else self._all_brings():
             self._send(bring.wants(self._me.host))
 
     def bring(

@@ -19,8 +19,10 @@ from pressrun.cache.registry import Registry
 from pressrun.cache.sources import Limits
 from pressrun.cache.traffic_report import TrafficReport
 from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, stream_op, unpacked
+from workers.cache.leaving import LONGEST_S
 
 _TICK_MS = 1000
+_LAST_S = LONGEST_S + 5.0
 _GATHER_S = 0.003  # news of that long is answered together
 _News = Left | Holds | Dropped | Wants | Unwanted | Got | Failed | Alive
 
@@ -115,6 +117,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
 
     def _join(self, worker: str, joined: Joined) -> None:
         self._keepers[joined.host] = worker
+        if worker not in self._scheduler.stream_comms:  # it was retired, and hands over what its host alone has
+            self._scheduler.loop.call_later(_LAST_S, self.remove_worker, self._scheduler, worker)
         self._standing.setdefault(joined.host, {})[worker] = ""
         if self._budget is not None:  # before anything is asked for
             self._say(worker, self._budget)

@@ -13,13 +13,17 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distributed import Client
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.errors import CacheInUse, PressrunError
 from workers.cache.folder_notes import forget_model
-from workers.cache.worker_part import CacheLink, link_for
+from workers.cache.links import link_for
+
+if TYPE_CHECKING:
+    from workers.cache.worker_part import CacheLink
 
 _GRACE_S = 5.0
 _POLL_S = 0.1
@@ -51,7 +55,7 @@ class Standing:
 
 def standings(client: Client, folder: str) -> dict[str, Standing]:
     """Return what each worker that shares the cache says of its host, by address."""
-    found = client.run(_standing, folder, on_error="ignore")
+    found = client.run(standing_here, folder, on_error="ignore")
     return {worker: standing for worker, standing in found.items() if standing is not None}
 
 
@@ -96,20 +100,34 @@ def drain(client: Client, folder: str, leaving: Collection[str], timeout_s: floa
     """
     until_s = time.monotonic() + timeout_s
     standing = _settled(client, folder)
-    staying = {one.host for worker, one in standing.items() if worker not in leaving}
-    rooms = {worker: one.room_bytes for worker, one in standing.items() if one.is_keeper and one.host in staying}
-    safe = {revision for one in standing.values() if one.host in staying for revision in one.whole}
-    alone = {revision: worker for worker, one in standing.items() for revision in one.whole if revision not in safe}
+    room = rooms(standing, leaving)
     problems: dict[str, str] = {}
-    for revision, giver in alone.items():
-        taker = max(rooms, key=lambda worker: rooms[worker], default=None)
+    for revision, giver in sole(standing, leaving).items():
+        taker = max(room, key=lambda worker: room[worker], default=None)
         left_s = until_s - time.monotonic()
         problems[revision] = _hand_over(client, folder, revision, _Way(giver, taker, left_s))
         if problems[revision]:
             logger.warning("%s leaves with the only copy of a model: %s", standing[giver].host, problems[revision])
         elif taker is not None:
-            rooms[taker] -= standing[giver].whole[revision]
+            room[taker] -= standing[giver].whole[revision]
     return problems
+
+
+def rooms(standings: Mapping[str, Standing], leaving: Collection[str]) -> dict[str, int]:
+    """Return the room of the hosts that stay, by the worker that keeps their part."""
+    staying = _staying(standings, leaving)
+    return {worker: one.room_bytes for worker, one in standings.items() if one.is_keeper and one.host in staying}
+
+
+def sole(standings: Mapping[str, Standing], leaving: Collection[str]) -> dict[str, str]:
+    """Return the revisions that no host which stays has whole, each with a worker whose host has it."""
+    staying = _staying(standings, leaving)
+    safe = {revision for one in standings.values() if one.host in staying for revision in one.whole}
+    return {revision: worker for worker, one in standings.items() for revision in one.whole if revision not in safe}
+
+
+def _staying(standings: Mapping[str, Standing], leaving: Collection[str]) -> set[str]:
+    return {one.host for worker, one in standings.items() if worker not in leaving}
 
 
 def _settled(client: Client, folder: str) -> dict[str, Standing]:
@@ -140,7 +158,7 @@ def _hand_over(client: Client, folder: str, revision: str, way: _Way) -> str:
     manifest = client.run(_manifest, folder, revision, workers=[way.giver], on_error="return")[way.giver]
     if not isinstance(manifest, ChunkManifest):
         return f"The revision {revision} was gone from its host before it could be handed over."
-    said = client.run(_take_over, folder, manifest, way.timeout_s, workers=[way.taker], on_error="return")[way.taker]
+    said = client.run(take_over, folder, manifest, way.timeout_s, workers=[way.taker], on_error="return")[way.taker]
     return said if isinstance(said, str) else f"The host that was to take over the revision {revision} failed: {said}."
 
 
@@ -148,12 +166,14 @@ def _link(folder: str) -> CacheLink | None:
     return link_for(Path(folder).expanduser())
 
 
-async def _standing(folder: str) -> Standing | None:
+async def standing_here(folder: str) -> Standing | None:
+    """Return what the worker that this is called on says of its host, None if it does not share the cache."""
     link = _link(folder)
-    return None if link is None else await asyncio.to_thread(_look, link)
+    return None if link is None else await asyncio.to_thread(look, link)
 
 
-def _look(link: CacheLink) -> Standing:
+def look(link: CacheLink) -> Standing:
+    """Return how things stand on a link's host."""
     state = link.store.status()
     free_bytes = shutil.disk_usage(link.store.root).free
     if state.budget_bytes is not None:
@@ -184,7 +204,8 @@ async def _manifest(folder: str, revision: str) -> ChunkManifest | None:
     return None if link is None else await asyncio.to_thread(link.store.manifest_of, revision)
 
 
-async def _take_over(folder: str, manifest: ChunkManifest, timeout_s: float) -> str:
+async def take_over(folder: str, manifest: ChunkManifest, timeout_s: float) -> str:
+    """Bring a revision from peers to the host of the worker that this is called on, and return why it cannot, or ""."""
     link = _link(folder)
     if link is None:
         return "The worker that was to take it over does not share the cache any more."
@@ -197,4 +218,16 @@ async def _take_over(folder: str, manifest: ChunkManifest, timeout_s: float) -> 
     return ""
 
 
-__all__ = ["Standing", "drain", "drop", "one_a_host", "shrink_to", "standings"]
+__all__ = [
+    "Standing",
+    "drain",
+    "drop",
+    "look",
+    "one_a_host",
+    "rooms",
+    "shrink_to",
+    "sole",
+    "standing_here",
+    "standings",
+    "take_over",
+]

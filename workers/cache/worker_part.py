@@ -34,6 +34,8 @@ from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.host_lock import HostLock
 from workers.cache.host_name import digest_of, host_name
 from workers.cache.keeper import Keeper
+from workers.cache.leaving import Leaving
+from workers.cache.links import LINKS, link_for
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.sockets import address_of
@@ -44,7 +46,6 @@ _BEAT_MS = 4000
 _RETRY_S = 15.0
 
 logger = logging.getLogger(__name__)
-_LINKS: list[CacheLink] = []  # several where workers are threads of one process
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,18 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._store = ChunkStore(self._root, dropped=self._tell_dropped)
         self._server: ChunkServer | None = None
         worker.stream_handlers[self.name] = self._hear
+        self._leaving = Leaving(worker, self._settings.folder, self._send)
         self._beats = PeriodicCallback(self._beat, _BEAT_MS)
         self._beats.start()
         cluster = hashlib.sha256(self._settings.token).hexdigest()[:16]
         self._host_lock = HostLock(self._root / f"keeper-{cluster}-{digest_of(self._host)}.lock")
         self._stand()
-        _LINKS.append(self)
+        LINKS.append(self)
 
-    def teardown(self, worker: Worker) -> None:
+    async def teardown(self, worker: Worker) -> None:
         """Stop serving, fail whoever waits, and let another process be the keeper; called by Dask."""
-        _LINKS.remove(self)
+        await self._leaving.hand_over(self, self._keeper)
+        LINKS.remove(self)
         self._beats.stop()
         self._host_lock.release()
         self._stop_keeping()
@@ -284,11 +287,6 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             self._worker.batched_stream.send(told)
         except CommClosedError:  # the worker is closing; the registry learns of it by itself
             logger.debug("news of the cache could not be sent any more")
-
-
-def link_for(root: Path) -> CacheLink | None:
-    """Return this process's link for a cache folder, or None outside a cluster that shares it."""
-    return next((link for link in reversed(_LINKS) if link.store.root == root), None)
 
 
 def _ip(address: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,7 @@ class Told:
     def __init__(self) -> None:
         self.sent: list[tuple[str, Message]] = []
         self.stream_handlers: dict[str, Callable[..., Any]] = {}
-        self.stream_comms = ("first", "second", "third")
+        self.stream_comms: tuple[str, ...] = ("first", "second", "third")
         self.loop = SimpleNamespace(call_later=lambda delay_s, call: None)
         self.registry = CacheRegistry("channel", Limits())
         asyncio.run(self.registry.start(self))  # type: ignore[arg-type]
@@ -56,6 +57,19 @@ def test_late_news_of_the_last_keeper_take_nothing_from_the_next(told: Told) -> 
     told.hear("second", Wants("host", (WantedChunk("chunk", 1),)))
     told.hear("first", Unwanted("host", ("chunk",)))
     assert told.registry._registry.swarm.hosts["host"].wants.keys() == {"chunk"}
+
+
+def test_a_retired_worker_that_announces_itself_again_to_hand_over_is_forgotten_in_the_end(told: Told) -> None:
+    later: list[Callable[[], Any]] = []
+    told.loop.call_later = lambda delay_s, call, *arguments: later.append(partial(call, *arguments))
+    told.stream_comms = ("second",)
+    told.hear("first", Joined("host", "", "host:1"))
+    assert told.registry._registry.swarm.hosts.keys() == {"host"}
+    for call in later:  # as nobody else tells of it, were it killed
+        call()
+    assert not told.registry._registry.swarm.hosts
+    told.hear("first", Unwanted("host", ("chunk",)))
+    assert not told.registry._registry.swarm.hosts
 
 
 def test_only_the_keeper_answers_for_its_host(told: Told) -> None:

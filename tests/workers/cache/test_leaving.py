@@ -1,0 +1,73 @@
+"""Workers of a real cluster that Dask retires: what their host alone has is on another host afterwards."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from pressrun.cache.chunk_manifest import cut
+from pressrun.location import Location
+from pressrun.models.diffusers_folder import ModelFile
+from tests.workers.cache.hosts import hosts
+from tests.workers.cache.stored_models import CHUNK_BYTES
+from workers.cache.joining import SharedCache
+from workers.cache.links import link_for
+from workers.cache.upkeep import standings
+
+CACHE = SharedCache("~/cache")
+CONTENT = random.Random(7).randbytes(10 * CHUNK_BYTES + 17)  # the same in every process
+FILES = [ModelFile("weights.safetensors", len(CONTENT), "etag:leaving")]
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    """Give a cluster of two hosts, each with its own cache."""
+    with hosts(tmp_path / "homes", 2) as (_, client):
+        CACHE.join(client)
+        until(lambda: [one.is_keeper for one in standings(client, CACHE.folder).values()] == [True, True])
+        yield client
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Location:
+    (tmp_path / "weights.safetensors").write_bytes(CONTENT)
+    return Location(f"file://{tmp_path}")
+
+
+def bring(origin: Location) -> int:
+    link = link_for(Path(CACHE.folder).expanduser())
+    assert link is not None
+    return link.bring(origin, cut(origin, "sole", FILES, CHUNK_BYTES)).origin_bytes
+
+
+def bring_to(client: Client, worker: str, origin: Location) -> int:
+    origin_bytes: int = client.submit(bring, origin, workers=[worker], pure=False).result(PATIENCE_S)
+    return origin_bytes
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(int(PATIENCE_S / 0.05)):
+        if is_so():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("it did not come to be")
+
+
+def test_a_retired_host_hands_over_what_it_alone_has(client: Client, origin: Location, tmp_path: Path) -> None:
+    first, second = client.nthreads()
+    assert bring_to(client, first, origin) == len(CONTENT)
+    (tmp_path / "weights.safetensors").unlink()  # it cannot come from its origin any more
+    client.retire_workers([first])
+    assert list(client.nthreads()) == [second]
+    until(lambda: set(standings(client, CACHE.folder)[second].whole) == {"sole"})
+    assert bring_to(client, second, origin) == 0
+    left = [path.parent.name for path in (tmp_path / "homes").glob("*/cache/sole/weights.safetensors")]
+    assert left == ["sole", "sole"]  # the one that left has lost nothing
+    # Nobody is left to take it. Dask refuses for as long as the last task's result is there, which nobody waits for.
+    until(lambda: client.retire_workers([second]) is not None and not client.nthreads())
