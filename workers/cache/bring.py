@@ -90,6 +90,8 @@ class Bring:
         try:
             if self.filling.put(chunk, data, xxh3):
                 self.filling.publish_file(chunk.path)  # its fsync is done while others still come
+            if chunk_id in self._doubtful:  # the word came while it was being written
+                self.filling.remove(chunk.path, chunk.start)
         except Exception as error:
             self.fail(f"a chunk cannot be written to the cache folder ({type(error).__name__}: {error})")
             return False
@@ -134,13 +136,13 @@ class Bring:
         """Fail if the revision has this chunk, even where it has come: then its bytes are not what others have."""
         if chunk_id not in self.filling.chunk_ids:
             return
-        if chunk_id not in self.lacking:
-            self._doubtful.add(chunk_id)
+        self._doubtful.add(chunk_id)
         self.fail(reason)
 
     def drop_doubtful(self) -> tuple[str, ...]:
         """Have what was given up after it had come be fetched again the next time; returns what is held no more."""
-        chunks = [chunk for chunk in self.filling.manifest.chunks() if chunk.chunk_id in self._doubtful]
+        here = self._doubtful - {chunk.chunk_id for chunk in self.filling.lacking}
+        chunks = [chunk for chunk in self.filling.manifest.chunks() if chunk.chunk_id in here]
         return tuple(name for chunk in chunks for name in self.filling.remove(chunk.path, chunk.start))
 
     def wait(self, timeout_s: float | None = None) -> None:
