@@ -72,7 +72,7 @@ def tell_memory_load(order: PrintOrder, size_bytes: int) -> None:
         worker = get_worker()
     except ValueError:  # outside a cluster nobody listens
         return
-    link = link_for(Path(order.cache_folder).expanduser())
+    link = link_for(Path(order.cache_folder).expanduser()) if order.cache.runtime == "peer" else None
     host = link.host if link else urlsplit(worker.address).hostname
     worker.log_event(_TOPIC, {"run": order.run_id, "host": host, "bytes": size_bytes})
 
