@@ -9,6 +9,7 @@ from pressrun.release.release import Release, ReleaseSummary, summarise
 from tasks.run_log import log_line
 from workers.cache.release import shrink
 from workers.fleet import Fleet
+from workers.run_end import leave_workers
 
 
 # The runner kills a process 30 s after it asked it to end, so there is no time for retries.
@@ -31,6 +32,7 @@ def _shrink(release: Release, fleet: Fleet) -> None:
     kept_bytes = release.size_bytes if release.is_accepted else 0
     try:
         client, folder = fleet.open(), release.order.cache_folder
+        leave_workers(fleet, release.run_id)
         release.freed_bytes += shrink(client, folder, release.caches, release.facts.revision, kept_bytes)
     except Exception as error:  # it must not hide why the release ended; caches make room when they need it
         log_line(f"the caches could not be shrunk ({type(error).__name__}: {error})")

@@ -42,6 +42,11 @@ class Fleet(Protocol):
         """The most workers this fleet can have."""
         ...
 
+    @property
+    def client(self) -> Client | None:
+        """The client of an open fleet; None while it is not open."""
+        ...
+
     def open(self) -> Client:
         """Start or join the workers, at the smallest size, and return a client; an open fleet returns its client."""
         ...
@@ -86,6 +91,11 @@ class LocalFleet:
         """The most workers this fleet can have; never more than GPUs where there are any."""
         gpus = gpu_count()
         return min(self.workers or gpus, gpus) if gpus else self.workers or os.cpu_count() or 1
+
+    @property
+    def client(self) -> Client | None:
+        """The client of an open fleet; None while it is not open."""
+        return self._client
 
     def open(self) -> Client:
         """Start the scheduler and one worker, and return a client."""
@@ -206,6 +216,11 @@ class JoinedFleet:
     def largest(self) -> int:
         """The workers that are there now; a joined fleet is not scaled."""
         return len(self.open().scheduler_info(n_workers=-1)["workers"])
+
+    @property
+    def client(self) -> Client | None:
+        """The client of an open fleet; None while it is not open."""
+        return self._client
 
     def open(self) -> Client:
         """Connect to the scheduler.
