@@ -19,6 +19,7 @@ from pathlib import Path
 from pressrun.location import Location
 from pressrun.models.any_folder import AnyFacts
 from workers.cache.pins import pinned
+from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.runtimes import is_in_place
 from workers.cache.users import noted_user
@@ -106,7 +107,7 @@ def _pin(order: PrintOrder, use: _Use) -> None:
         folder = RevisionFolder(root, facts.revision)
         if is_in_place(order, location) or folder.pin in use.pinned:
             continue
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(root)
         use.pins.enter_context(pinned(folder.pin))
         use.pins.enter_context(noted_user(root, facts.revision, f"run {order.run_id} in process {os.getpid()}"))
         use.pinned.add(folder.pin)

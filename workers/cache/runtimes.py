@@ -23,6 +23,7 @@ from pressrun.models.diffusers_folder import ModelFile
 from workers.cache.arriving import arriving
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.pins import pinned
+from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
 from workers.model_cache import CachedModel, ensure_local
 from workers.order import PrintOrder
@@ -166,7 +167,7 @@ def _pinned(order: PrintOrder, location: Location, facts: AnyFacts) -> AbstractC
     if is_in_place(order, location):
         return nullcontext()
     root = Path(order.cache_folder).expanduser()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root)
     return pinned(RevisionFolder(root, facts.revision).pin)
 
 
