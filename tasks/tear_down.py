@@ -24,7 +24,7 @@ def tear_down(run: Run, fleet: Fleet) -> RunSummary:
         with run.ledger.stage("tear down", "closing workers"):
             leave_workers(fleet, run.run_id)
             fleet.close()
-            empty_pool(run.job.cache)
+            empty_pool()
         summary = summarise(run)
         run.note("summary.json", summary.record())
         if run.holds_claim and not is_compacting():  # a shard that is still at it leaves what it cannot finish

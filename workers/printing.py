@@ -117,8 +117,9 @@ def lend_renderer(order: PrintOrder, manner: Manner = "whole") -> Iterator[Rende
 
     What it was loaded from stays on this host until the order's run has ended.
     """
-    lent = model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes, manner)
-    with run_uses().working(order), lent as renderer:
+    key = renderer_key(order)
+    lent = model_host().renderer(key, lambda: load_renderer(order), order.weight_bytes, manner)
+    with run_uses().working(order, key), lent as renderer:
         yield renderer
 
 

@@ -23,7 +23,9 @@ from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.runtimes import is_in_place
 from workers.cache.users import noted_user
+from workers.model_host import model_host
 from workers.order import PrintOrder
+from workers.weights.run_pool import empty_pool, pool_in_use
 
 PATIENCE_S = 300.0
 
@@ -35,6 +37,8 @@ class _Use:
     has_ended: bool = False
     pins: ExitStack = field(default_factory=ExitStack)
     pinned: set[Path] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+    has_memory: bool = False
 
 
 class RunUses:
@@ -55,8 +59,16 @@ class RunUses:
         self._watch: threading.Timer | None = None
 
     @contextmanager
-    def working(self, order: PrintOrder) -> Iterator[None]:
-        """Work for an order's run; what the order names stays on this host's disk from now until the run has ended."""
+    def working(self, order: PrintOrder, key: str) -> Iterator[None]:
+        """Work for an order's run; what the order names stays on this host's disk from now until the run has ended.
+
+        Parameters
+        ----------
+        order : PrintOrder
+            What the run uses.
+        key : str
+            Names the renderer. Where the run has a memory pool, the renderer is closed at its end, with the pool.
+        """
         with self._lock:
             use = self._runs.setdefault(order.run_id, _Use(self._clock()))
             use.at_work += 1
@@ -64,19 +76,20 @@ class RunUses:
         try:
             with self._lock:
                 _pin(order, use)
+                use.keys.add(key)
             yield
         finally:
             with self._lock:
                 use.at_work -= 1
                 use.last_s = self._clock()
-                self._let_go()
+            self._let_go()
 
     def end(self, run_id: str) -> None:
         """Let go of what a run uses, once its tasks here have ended."""
         with self._lock:
             if run_id in self._runs:
                 self._runs[run_id].has_ended = True
-                self._let_go()
+        self._let_go()
 
     def runs(self) -> tuple[str, ...]:
         """Return the runs that use something here."""
@@ -84,24 +97,36 @@ class RunUses:
             return tuple(self._runs)
 
     def _let_go(self) -> None:
-        now_s = self._clock()
-        for run_id, use in list(self._runs.items()):
-            is_silent = now_s - use.last_s >= self._patience_s
-            if not use.at_work and (use.has_ended or is_silent):
+        with self._lock:
+            now_s = self._clock()
+            over = {
+                run_id: use
+                for run_id, use in self._runs.items()
+                if not use.at_work and (use.has_ended or now_s - use.last_s >= self._patience_s)
+            }
+            for run_id in over:
                 del self._runs[run_id]
-                use.pins.close()
-        if self._runs and self._watch is None:
-            self._watch = threading.Timer(self._patience_s, self._look)
-            self._watch.daemon = True
-            self._watch.start()
+            still_used = {key for use in self._runs.values() for key in use.keys}
+            if self._runs and self._watch is None:
+                self._watch = threading.Timer(self._patience_s, self._look)
+                self._watch.daemon = True
+                self._watch.start()
+        for use in over.values():  # without the lock: closing a renderer waits for the device
+            use.pins.close()
+            if use.has_memory:
+                model_host().unload(use.keys - still_used)
+            empty_pool()
 
     def _look(self) -> None:
         with self._lock:
             self._watch = None
-            self._let_go()
+        self._let_go()
 
 
 def _pin(order: PrintOrder, use: _Use) -> None:
+    if order.cache.memory_bytes is not None and not use.has_memory:
+        use.has_memory = True
+        use.pins.enter_context(pool_in_use(order.cache))
     root = Path(order.cache_folder).expanduser()
     for location, facts in _needs(order):
         folder = RevisionFolder(root, facts.revision)

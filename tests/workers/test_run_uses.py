@@ -12,6 +12,7 @@ import fsspec
 import pytest
 from distributed import Client, get_worker
 
+from pressrun.cache.options import CacheOptions
 from pressrun.errors import CacheFull, CacheInUse
 from pressrun.location import Location
 from pressrun.models.adapter_file import read_adapter
@@ -22,10 +23,12 @@ from tests.workers.cache.stored_models import manifest_of, model, store_model
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.users import users_of
 from workers.fleet import LocalFleet
+from workers.model_host import loaded_keys
 from workers.order import PrintOrder
 from workers.printing import lend_renderer
 from workers.run_end import leave_workers
 from workers.run_uses import RunUses, run_uses
+from workers.weights import run_pool
 
 URL = "memory://used/shapes"
 SIZE = manifest_of(model(0), "any").size_bytes
@@ -71,6 +74,10 @@ def draw(order: PrintOrder) -> str:
         return str(get_worker().address)
 
 
+def use_memory(folder: Path) -> None:
+    run_pool.MEMORY = folder
+
+
 def die(order: PrintOrder) -> None:
     if run_uses().runs():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -101,10 +108,30 @@ def test_what_a_killed_worker_used_is_free(fleet: LocalFleet, store: ChunkStore,
     client.wait_for_workers(2)
 
 
+def test_weights_in_memory_go_when_the_last_run_that_wants_them_ends_though_its_workers_stay(
+    fleet: LocalFleet, order: PrintOrder, tmp_path: Path
+) -> None:
+    client, memory = fleet.open(), tmp_path / "memory"
+    memory.mkdir()
+    client.run(use_memory, memory)
+    worker = min(client.nthreads())
+    model = Location(str(runs.MODEL))
+    cache = CacheOptions(memory_bytes=2**30)
+    first = replace(order, engine="diffusers", model=model, facts=read_model(model), adapters=(), cache=cache)
+    for one in (first, replace(first, run_id="run-2")):
+        client.submit(draw, one, workers=[worker], pure=False).result()
+    assert list(memory.rglob("*.weights"))
+    leave_workers(fleet, "run-1")
+    assert list(memory.rglob("*.weights"))
+    leave_workers(fleet, "run-2")
+    runs.wait_until(lambda: not list(memory.rglob("*.weights")), "the pool is empty")
+    assert not any(key.startswith("diffusers/") for keys in client.run(loaded_keys).values() for key in keys)
+
+
 def test_a_run_that_was_killed_keeps_its_models_for_a_while_only(store: ChunkStore, order: PrintOrder) -> None:
     uses, other = RunUses(patience_s=0.2), replace(order, run_id="run-2", adapters=())
-    with uses.working(other):
-        with uses.working(order):
+    with uses.working(other, "key"):
+        with uses.working(order, "key"):
             pass
         runs.wait_until(lambda: uses.runs() == ("run-2",), "the silent run is ended, and not the one at work")
         assert store.shrink_to(0) == SIZE
