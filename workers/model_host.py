@@ -16,7 +16,7 @@ import psutil
 from pressrun.errors import InvalidModel
 from workers.device_turn import DeviceTurn, Manner, device_turn
 from workers.engines.renderer import OutOfMemory, Renderer
-from workers.fleet import gpu_count
+from workers.gpus import gpu_count
 
 _SHARE_FOR_WEIGHTS = 0.8
 
