@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from pressrun.errors import InvalidJob
+from workers.cache.private_folder import make_private
 
 
 def writable_folder(folder: Path) -> Path:
@@ -14,11 +15,11 @@ def writable_folder(folder: Path) -> Path:
     Raises
     ------
     InvalidJob
-        If it cannot be made or written.
+        If it cannot be made or written, or others may write there.
     """
     root = folder.expanduser().absolute()
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(root)
         with TemporaryFile(dir=root):
             return root
     except OSError as error:

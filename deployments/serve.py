@@ -29,6 +29,7 @@ from pressrun.errors import InvalidJob, PressrunError, StageFailed
 CLONE = Path(__file__).parent.parent
 POOL = "pressrun"
 DEPLOYMENT = "generate-images/this-machine"
+RELEASE_DEPLOYMENT = "publish-model/release"
 _PATIENCE_S = 180.0  # a fresh server makes its database first
 _POLL_S = 0.3
 
@@ -105,8 +106,7 @@ def _bring_up(port: int, processes: ServedProcesses, api: httpx.Client, stopped:
     switched_on = {schedule["slug"] for schedule in schedules(api) if schedule["active"]}
     processes.run("deployment", ["prefect", "--no-prompt", "deploy", "--all"])
     switch_on(api, switched_on)  # deploying anew has set every schedule back to what prefect.yaml says
-    if not _answers(api, f"/deployments/name/{DEPLOYMENT}"):  # a bad field makes Prefect skip it with only a warning
-        raise StageFailed(f"Deployment {DEPLOYMENT} was not registered; see prefect.yaml and the deployment log.")
+    check_registered(api)
     return wait("worker", lambda: _has_worker(api))
 
 
@@ -131,6 +131,19 @@ def _answers(api: httpx.Client, path: str) -> bool:
         return api.get(path).is_success
     except httpx.TransportError:
         return False
+
+
+def check_registered(api: httpx.Client) -> None:
+    """Refuse to serve without a deployment: a bad field makes Prefect skip it with only a warning.
+
+    Raises
+    ------
+    StageFailed
+        When one is not there.
+    """
+    missing = [name for name in (DEPLOYMENT, RELEASE_DEPLOYMENT) if not _answers(api, f"/deployments/name/{name}")]
+    if missing:
+        raise StageFailed(f"Not registered: {', '.join(missing)}; see prefect.yaml and the deployment log.")
 
 
 def schedules(api: httpx.Client) -> list[dict[str, Any]]:

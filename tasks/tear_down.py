@@ -12,6 +12,7 @@ from pressrun.summary import RunSummary, summarise
 from tasks.account_artifacts import show_account
 from tasks.run_log import log_line
 from workers.fleet import Fleet
+from workers.run_end import leave_workers
 from workers.weights.run_pool import empty_pool
 
 
@@ -21,8 +22,9 @@ def tear_down(run: Run, fleet: Fleet) -> RunSummary:
     """Close the fleet, write the run's account, give the collection free."""
     try:
         with run.ledger.stage("tear down", "closing workers"):
+            leave_workers(fleet, run.run_id)
             fleet.close()
-            empty_pool(run.job.cache)
+            empty_pool()
         summary = summarise(run)
         run.note("summary.json", summary.record())
         if run.holds_claim and not is_compacting():  # a shard that is still at it leaves what it cannot finish

@@ -21,6 +21,7 @@ from distributed import Client, LocalCluster
 
 from pressrun.errors import StageFailed
 from pressrun.processes import place_digest
+from workers.gpus import OneGpuEach, gpu_count
 
 # One task denoises while the other decodes and publishes.
 THREADS_PER_WORKER = 2
@@ -40,6 +41,11 @@ class Fleet(Protocol):
     @property
     def largest(self) -> int:
         """The most workers this fleet can have."""
+        ...
+
+    @property
+    def client(self) -> Client | None:
+        """The client of an open fleet; None while it is not open."""
         ...
 
     def open(self) -> Client:
@@ -86,6 +92,11 @@ class LocalFleet:
         """The most workers this fleet can have; never more than GPUs where there are any."""
         gpus = gpu_count()
         return min(self.workers or gpus, gpus) if gpus else self.workers or os.cpu_count() or 1
+
+    @property
+    def client(self) -> Client | None:
+        """The client of an open fleet; None while it is not open."""
+        return self._client
 
     def open(self) -> Client:
         """Start the scheduler and one worker, and return a client."""
@@ -172,20 +183,6 @@ _UNWATCHED: dict[str, Any] = {
 }
 
 
-class OneGpuEach(LocalCluster):  # type: ignore[misc]  # distributed carries no types
-    """A local cluster whose workers see one GPU each, of those that this process sees; used without dask-cuda."""
-
-    def new_worker_spec(self) -> dict[Any, Any]:
-        """Return the next worker's spec with its GPU in the environment."""
-        ((name, spec),) = super().new_worker_spec().items()
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-        devices = seen.split(",") if seen else [str(number) for number in range(max(1, gpu_count()))]
-        held = [other["options"].get("env", {}).get("CUDA_VISIBLE_DEVICES") for other in self.worker_spec.values()]
-        freest = min(devices, key=held.count)  # names of workers that were closed are not used again
-        environment = spec["options"].get("env", {}) | {"CUDA_VISIBLE_DEVICES": freest}
-        return {name: spec | {"options": spec["options"] | {"env": environment}}}
-
-
 @dataclass(slots=True)
 class JoinedFleet:
     """Workers that somebody else started; a run borrows them and leaves them running.
@@ -206,6 +203,11 @@ class JoinedFleet:
     def largest(self) -> int:
         """The workers that are there now; a joined fleet is not scaled."""
         return len(self.open().scheduler_info(n_workers=-1)["workers"])
+
+    @property
+    def client(self) -> Client | None:
+        """The client of an open fleet; None while it is not open."""
+        return self._client
 
     def open(self) -> Client:
         """Connect to the scheduler.
@@ -270,15 +272,6 @@ def _await_workers(client: Client, wanted: int) -> int:
             ) from None
         return there
     return wanted
-
-
-def gpu_count() -> int:
-    """Return how many GPUs this process may use, without importing torch where there can be none."""
-    if not Path("/dev/nvidiactl").exists() and not Path("/dev/dxg").exists():
-        return 0
-    import torch
-
-    return int(torch.cuda.device_count())
 
 
 def worker_environment(workers: int) -> dict[str, str]:

@@ -18,11 +18,9 @@ from pressrun.release.verdict import Comparison
 from pressrun.replay.likeness import changes, comparable
 from pressrun.storage import Store
 from workers.cancellation import working_for
-from workers.engines.loading import load_renderer
 from workers.engines.renderer import OutOfMemory, Pixels
-from workers.model_host import model_host
 from workers.order import PrintOrder
-from workers.printing import renderer_key, worker_name
+from workers.printing import lend_renderer, worker_name
 
 
 def draw_golden(golden: GoldenBatch, order: PrintOrder) -> list[Comparison]:
@@ -49,8 +47,7 @@ def draw_golden(golden: GoldenBatch, order: PrintOrder) -> list[Comparison]:
 
 
 def _draw(golden: GoldenBatch, order: PrintOrder) -> tuple[Pixels, Mapping[str, str | int]]:
-    lent = model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes)
-    with working_for(order.run_id), lent as renderer:
+    with working_for(order.run_id), lend_renderer(order) as renderer:
         try:
             return renderer.render(golden.batch), renderer.provenance()
         except OutOfMemory as error:

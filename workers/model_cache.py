@@ -22,6 +22,7 @@ from workers.cache.bring import Brought
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import note_budget, note_model
 from workers.cache.pins import pinned
+from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.worker_part import CacheLink, link_for
 
@@ -82,7 +83,7 @@ def ensure_local(
     began = time.monotonic()
     if location.is_local:
         return CachedModel(Path(LocalFileSystem._strip_protocol(location.url)), 0, time.monotonic() - began)
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root)
     with pinned(RevisionFolder(root, facts.revision).pin):  # it counts as a use, also of what is here
         if budget_bytes is not None:
             note_budget(root, budget_bytes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ import psutil
 from pressrun.errors import InvalidModel
 from workers.device_turn import DeviceTurn, Manner, device_turn
 from workers.engines.renderer import OutOfMemory, Renderer
-from workers.fleet import gpu_count
+from workers.gpus import gpu_count
 
 _SHARE_FOR_WEIGHTS = 0.8
 
@@ -94,6 +94,12 @@ class ModelHost:
     def keys(self) -> list[str]:
         """Return the keys of the loaded models, least recently used first."""
         return list(self._residents)
+
+    def unload(self, keys: Collection[str]) -> None:
+        """Close these renderers, those that are loaded, once the one at work is done."""
+        with self._turn.taken("alone"):
+            for key in self._residents.keys() & keys:
+                self._residents.pop(key).renderer.close()
 
     def close(self) -> None:
         """Close every renderer once the one at work is done; the host stays usable."""

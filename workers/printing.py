@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from workers.model_host import loaded_keys, model_host
 from workers.order import PrintOrder
 from workers.publisher import Embed, Imprint, publish
 from workers.rescue import NotLoaded, Rescue, render_all
+from workers.run_uses import run_uses
 from workers.warm_embedder import warm_embedder
 
 logger = logging.getLogger(__name__)
@@ -110,9 +111,16 @@ def renderer_key(order: PrintOrder) -> str:
     return f"{order.engine}/{order.facts.revision}/{order.drawing}{adapters}"
 
 
-def lend_renderer(order: PrintOrder, manner: Manner = "whole") -> AbstractContextManager[Renderer]:
-    """Lend this process's renderer for an order; see `workers.model_host.ModelHost.renderer`."""
-    return model_host().renderer(renderer_key(order), lambda: load_renderer(order), order.weight_bytes, manner)
+@contextmanager
+def lend_renderer(order: PrintOrder, manner: Manner = "whole") -> Iterator[Renderer]:
+    """Lend this process's renderer for an order; see `workers.model_host.ModelHost.renderer`.
+
+    What it was loaded from stays on this host until the order's run has ended.
+    """
+    key = renderer_key(order)
+    lent = model_host().renderer(key, lambda: load_renderer(order), order.weight_bytes, manner)
+    with run_uses().working(order, key), lent as renderer:
+        yield renderer
 
 
 def worker_address() -> str:

@@ -17,6 +17,7 @@ from pressrun.replay.record import Sighting
 from workers.fleet import Fleet
 from workers.order import PrintOrder
 from workers.replaying import draw_again
+from workers.run_end import leave_workers
 
 _POLL_S = 1.0
 
@@ -52,7 +53,10 @@ def replay(draft: ReplayDraft, fleet: Fleet, workers: int, replay_id: str) -> li
         # A firm place: Dask would move a batch with a mere wish to any idle worker, the first one's included.
         future = client.submit(draw_again, placing, order, setting.threads, workers=[address], pure=False)
         pinned[future] = address
-    return _gather(client, pinned, draft)
+    try:
+        return _gather(client, pinned, draft)
+    finally:
+        leave_workers(fleet, _run_id(replay_id))
 
 
 def _names(client: Client) -> dict[str, str]:
@@ -68,7 +72,7 @@ def _choose(names: Mapping[str, str], drawn_by: str, number: int) -> str:
 
 def _order(draft: ReplayDraft, setting: Setting, replay_id: str) -> PrintOrder:
     return PrintOrder(
-        run_id=f"replay-{replay_id}",
+        run_id=_run_id(replay_id),
         collection=draft.collection,
         model=setting.model.location,
         facts=setting.model.facts,
@@ -80,6 +84,10 @@ def _order(draft: ReplayDraft, setting: Setting, replay_id: str) -> PrintOrder:
         options=setting.options,
         adapters=setting.adapters,
     )
+
+
+def _run_id(replay_id: str) -> str:
+    return f"replay-{replay_id}"
 
 
 def _gather(client: Client, pinned: Mapping[Future, str], draft: ReplayDraft) -> list[Sighting]:

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from prefect.deployments import run_deployment
 
-from deployments.serve import schedules, switch_on
+from deployments.serve import check_registered, schedules, switch_on
 from pressrun import layout, manifest
+from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.storage import Store
 from tests.served import (
@@ -54,6 +55,22 @@ def test_prefect_yaml_registers_each_of_its_deployments(served: Served) -> None:
         assert deployment["parameters"] == one["parameters"]
         assert not any(schedule["active"] for schedule in deployment["schedules"])
         assert deployment["work_pool_name"] == "pressrun"
+
+
+@pytest.mark.parametrize("skipped", ["generate-images/this-machine", "publish-model/release"])
+def test_a_deployment_that_was_skipped_is_told_by_name(served: Served, skipped: str) -> None:
+    with httpx.Client(base_url=f"{served.url}/api", trust_env=False) as api:
+        check_registered(api)
+        deployment = api.get(f"/deployments/name/{skipped}").json()
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(404) if skipped in request.url.path else httpx.Response(200, json=deployment)
+
+        with (
+            httpx.Client(base_url=api.base_url, transport=httpx.MockTransport(answer)) as lacking,
+            pytest.raises(StageFailed, match=f"^Not registered: {skipped};"),
+        ):
+            check_registered(lacking)
 
 
 def test_a_schedule_that_was_switched_on_is_on_again_after_deploying(served: Served) -> None:

@@ -22,6 +22,7 @@ from workers.cache.held_chunks import HeldChunks, Place
 from workers.cache.journal import read_journal
 from workers.cache.piece import Piece
 from workers.cache.pins import pinned
+from workers.cache.private_folder import make_private
 from workers.cache.published import Editions, PublishedRevisions, cut_of
 from workers.cache.revision_folder import (
     COMPLETE_NAME,
@@ -59,8 +60,7 @@ class ChunkStore:
         budget_bytes: int | None = None,
         dropped: Callable[[tuple[str, ...]], None] = lambda ids: None,
     ) -> None:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.root = root
+        self.root = make_private(root)
         self._dropped = dropped
         self._held = HeldChunks()
         self._published = PublishedRevisions(root, self._held, dropped)

@@ -27,6 +27,7 @@ from workers.cache.revision_folder import (
     RevisionFolder,
     revision_folders,
 )
+from workers.cache.users import users_of
 
 LOW_WATERMARK = 0.9  # of the budget: evicting a little more than needed keeps evictions rare
 
@@ -181,8 +182,10 @@ class StoreBudget:
             If somebody uses or fills it.
         """
         if folder.path.exists() and not self._empty(folder, keeps_manifest=False):
+            users = ", ".join(users_of(self.root, folder.revision))
             raise CacheInUse(
-                f"The model of revision {folder.revision} in the cache {self.root} is being used or filled; "
+                f"The model of revision {folder.revision} in the cache {self.root} is being "
+                f"{f'used by {users}' if users else 'used or filled'}; "
                 "drop it when the jobs that use it have ended."
             )
 

@@ -17,7 +17,7 @@ _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 @contextmanager
 def pinned(path: Path) -> Iterator[None]:
-    """Hold a pin, and note the time of use on its file.
+    """Hold a pin, and note the time of use, its end included, on its file.
 
     Parameters
     ----------
@@ -26,13 +26,18 @@ def pinned(path: Path) -> Iterator[None]:
     """
     with _opened(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        now_ns = time.time_ns()  # the kernel's own stamps are some milliseconds coarse, and uses can be as close
-        os.utime(path, ns=(now_ns, now_ns))
+        _note_use(descriptor)
         try:
             yield
         finally:
+            _note_use(descriptor)
             # A forked child may still have the descriptor open, and would keep the lock.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _note_use(descriptor: int) -> None:
+    now_ns = time.time_ns()  # the kernel's own stamps are some milliseconds coarse, and uses can be as close
+    os.utime(descriptor, ns=(now_ns, now_ns))
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from distributed import Client
 
-from pressrun.errors import InvalidModel, StageFailed
+from pressrun.errors import CacheInUse, InvalidModel, StageFailed
 from pressrun.processes import place_digest
 from pressrun.release.release import HostCache
 from pressrun.wording import size
@@ -57,8 +58,10 @@ def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[Hos
     return caches
 
 
-def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str, kept_bytes: int) -> int:
-    """Bring every host's cache back to what it held and might hold, and return the bytes that were freed.
+def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str, is_kept: bool) -> int:
+    """Bring every host's cache back to what it may hold, and return the bytes that were freed.
+
+    Where no budget is set nothing but a revision that is not kept goes.
 
     Parameters
     ----------
@@ -70,10 +73,10 @@ def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str
         From `grow`.
     revision : str
         What was brought there.
-    kept_bytes : int
-        How much of it stays, at the cost of the least recently used revisions; 0 drops it, unless it was there before.
+    is_kept : bool
+        Whether it stays, at the cost of the least recently used revisions; else it goes, unless it was there before.
     """
-    futures = [submit_to(client, cache.address, _give_back, root, cache, revision, kept_bytes) for cache in caches]
+    futures = [submit_to(client, cache.address, _give_back, root, cache, revision, is_kept) for cache in caches]
     return sum(client.gather(futures))
 
 
@@ -107,18 +110,17 @@ def _raise_budget(root: str, cache: HostCache, size_bytes: int) -> None:
         note_budget(Path(root).expanduser(), grown_bytes)
 
 
-def _give_back(root: str, cache: HostCache, revision: str, kept_bytes: int) -> int:
+def _give_back(root: str, cache: HostCache, revision: str, is_kept: bool) -> int:
     folder = Path(root).expanduser()
     before_bytes = look(folder, None).size_bytes
     if not before_bytes:
         return 0
     note_budget(folder, cache.budget_bytes)
     store = ChunkStore(folder)
-    if kept_bytes:
-        with store.pin(revision):
-            left_bytes = store.shrink_to(max(cache.held_bytes, kept_bytes))
-    else:
-        if not cache.had_revision:
+    if not is_kept and not cache.had_revision:
+        with suppress(CacheInUse):  # a run has begun to draw with it
             store.drop(revision)
-        left_bytes = store.shrink_to(cache.held_bytes)
-    return before_bytes - left_bytes
+    if cache.budget_bytes is not None:
+        with store.pin(revision) if is_kept else nullcontext():
+            store.shrink_to(cache.budget_bytes)
+    return max(0, before_bytes - look(folder, None).size_bytes)

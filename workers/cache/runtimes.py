@@ -23,6 +23,7 @@ from pressrun.models.diffusers_folder import ModelFile
 from workers.cache.arriving import arriving
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.pins import pinned
+from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
 from workers.model_cache import CachedModel, ensure_local
 from workers.order import PrintOrder
@@ -150,22 +151,23 @@ def on_its_way(order: PrintOrder, location: Location, facts: AnyFacts) -> Iterat
     root = Path(order.cache_folder).expanduser()
     with _pinned(order, location, facts):
         manifest = cut(location, facts.revision, facts.files)
-        if _is_in_place(order, location) or (store := ChunkStore(root)).folder_of(manifest) is not None:
+        if is_in_place(order, location) or (store := ChunkStore(root)).folder_of(manifest) is not None:
             yield bring(order, location, facts).path, already_here
             return
         with arriving(store, manifest, lambda: bring(order, location, facts)) as arrival:
             yield arrival
 
 
-def _is_in_place(order: PrintOrder, location: Location) -> bool:
+def is_in_place(order: PrintOrder, location: Location) -> bool:
+    """Return whether a model is used where it lies, so that the cache has nothing of it."""
     return location.is_local or order.cache.runtime == "mount"
 
 
 def _pinned(order: PrintOrder, location: Location, facts: AnyFacts) -> AbstractContextManager[None]:
-    if _is_in_place(order, location):
+    if is_in_place(order, location):
         return nullcontext()
     root = Path(order.cache_folder).expanduser()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root)
     return pinned(RevisionFolder(root, facts.revision).pin)
 
 

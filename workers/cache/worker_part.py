@@ -38,6 +38,7 @@ from workers.cache.leaving import Leaving
 from workers.cache.links import LINKS, link_for
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
+from workers.cache.private_folder import make_private
 from workers.cache.sockets import address_of
 from workers.cache.waits import Waits
 from workers.cache.zone import zone_of
@@ -94,7 +95,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         """Begin to listen, and stand for keeper of this host; called by Dask on the worker."""
         self._worker = worker
         self._root = Path(self._settings.folder).expanduser()
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._root)
         self._keeper: Keeper | None = None
         self._host = host_name(_ip(worker.address), self._root)
         self._waits = Waits()

@@ -11,12 +11,16 @@ import fcntl
 import mmap
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
+from workers.cache.pins import pinned, unpinned
+
 _SUFFIX, _PARTIAL_SUFFIX = ".weights", ".partial"
+_USERS_NAME = "users"
 
 
 class HostPool:
@@ -118,6 +122,23 @@ class HostPool:
             if _drop_unused(copy):
                 held_bytes -= copy_bytes
         return held_bytes
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep `empty` from dropping copies, in any process; for a run that has the pool."""
+        if not self._is_ours():
+            yield
+            return
+        with pinned(self.root / _USERS_NAME):
+            yield
+
+    def empty(self) -> None:
+        """Drop the copies that nobody uses, once no run has the pool."""
+        if not self._is_ours():
+            return
+        with unpinned(self.root / _USERS_NAME) as is_free:
+            if is_free:
+                self.shrink_to(0)
 
     def _is_ours(self) -> bool:
         """Make the folder; False where it is another user's, or there is no such file system."""

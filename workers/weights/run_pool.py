@@ -6,34 +6,49 @@ Knows nothing of what is loaded from it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from pressrun.cache.options import CacheOptions
 from workers.weights.host_pool import HostPool
 
-_MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")
 
 
-def run_pool(options: CacheOptions, memory: Path = _MEMORY) -> HostPool | None:
+def run_pool(options: CacheOptions, memory: Path | None = None) -> HostPool | None:
     """Return the pool of this host, which all of this user's runs on it share; None where the run has none.
 
     Parameters
     ----------
     options : CacheOptions
         The run's.
-    memory : Path
-        Folder of a memory file system.
+    memory : Path or None
+        Folder of a memory file system; None takes this host's.
     """
-    if options.memory_bytes is None or not memory.is_dir():
+    root = _root(memory)
+    if options.memory_bytes is None or not root.parent.is_dir():
         return None
-    return HostPool(memory / f"pressrun-weights-{os.getuid()}", options.memory_bytes)
+    return HostPool(root, options.memory_bytes)
 
 
-def empty_pool(options: CacheOptions, memory: Path = _MEMORY) -> None:
-    """Free this host's memory of what nobody uses any more; called when a run's own workers have ended."""
+@contextmanager
+def pool_in_use(options: CacheOptions, memory: Path | None = None) -> Iterator[None]:
+    """Keep `empty_pool` from emptying this host's pool, in any process, for a run that has it."""
     pool = run_pool(options, memory)
-    if pool is not None:
-        pool.shrink_to(0)
+    with nullcontext() if pool is None else pool.in_use():
+        yield
 
 
-__all__ = ["empty_pool", "run_pool"]
+def empty_pool(memory: Path | None = None) -> None:
+    """Free this host's memory of a pool that no run uses any more, one that a killed run has left included."""
+    root = _root(memory)
+    if root.is_dir():
+        HostPool(root, 0).empty()
+
+
+def _root(memory: Path | None) -> Path:
+    return (memory or MEMORY) / f"pressrun-weights-{os.getuid()}"
+
+
+__all__ = ["empty_pool", "pool_in_use", "run_pool"]

@@ -33,44 +33,61 @@ def held(store: ChunkStore) -> set[str]:
     return {state.revision for state in store.status().revisions}
 
 
-def released(fleet: LocalFleet, store: ChunkStore, revision: str, kept_bytes: int) -> int:
+def released(fleet: LocalFleet, store: ChunkStore, revision: str, is_kept: bool) -> int:
     """Release a revision, and return the bytes that were freed at the end."""
     client, root = fleet.open(), str(store.root)
     caches = grow(client, root, revision, SIZE)
     assert [(cache.held_bytes, cache.had_revision) for cache in caches] == [(2 * SIZE, revision in held(store))]
     store_model(store, model(2 if revision == "new" else 0), revision)
-    return shrink(client, root, caches, revision, kept_bytes)
+    return shrink(client, root, caches, revision, is_kept)
 
 
-def test_an_accepted_revision_stays_for_the_one_used_longest_ago(fleet: LocalFleet, store: ChunkStore) -> None:
-    assert released(fleet, store, "new", SIZE) == SIZE
+def test_an_accepted_revision_stays_beside_the_others_where_no_budget_is_set(
+    fleet: LocalFleet, store: ChunkStore
+) -> None:
+    assert released(fleet, store, "new", True) == 0
+    assert held(store) == {"new", "old", "older"}
+
+
+def test_under_a_budget_an_accepted_revision_stays_for_the_one_used_longest_ago(
+    fleet: LocalFleet, store: ChunkStore
+) -> None:
+    note_budget(store.root, 2 * SIZE)
+    assert released(fleet, store, "new", True) == SIZE
     assert held(store) == {"old", "new"}
 
 
 def test_a_refused_revision_goes_and_nothing_else(fleet: LocalFleet, store: ChunkStore) -> None:
-    assert released(fleet, store, "new", 0) == SIZE
+    assert released(fleet, store, "new", False) == SIZE
     assert held(store) == {"old", "older"}
 
 
+def test_a_refused_revision_that_a_run_draws_with_by_now_stays(fleet: LocalFleet, store: ChunkStore) -> None:
+    with store.pin("new"):
+        assert released(fleet, store, "new", False) == 0
+    assert held(store) == {"new", "old", "older"}
+
+
 def test_a_refused_revision_that_was_there_before_stays(fleet: LocalFleet, store: ChunkStore) -> None:
-    assert released(fleet, store, "old", 0) == 0
+    assert released(fleet, store, "old", False) == 0
     assert held(store) == {"old", "older"}
 
 
 def test_a_revision_in_use_stays_and_the_next_one_goes(fleet: LocalFleet, store: ChunkStore) -> None:
+    note_budget(store.root, 2 * SIZE)
     with store.pin("older"):
-        assert released(fleet, store, "new", SIZE) == SIZE
+        assert released(fleet, store, "new", True) == SIZE
     assert held(store) == {"older", "new"}
 
 
 def test_a_host_without_a_cache_keeps_what_it_got(fleet: LocalFleet, tmp_path: Path) -> None:
     client, root = fleet.open(), str(tmp_path / "cache")
     caches = grow(client, root, "new", SIZE)
-    assert shrink(client, root, caches, "new", SIZE) == 0
+    assert shrink(client, root, caches, "new", True) == 0
     assert [cache.held_bytes for cache in caches] == [0]
     store = ChunkStore(tmp_path / "cache")
     store_model(store, model(2), "new")
-    assert shrink(client, root, caches, "new", SIZE) == 0
+    assert shrink(client, root, caches, "new", True) == 0
     assert held(store) == {"new"}
 
 
@@ -78,7 +95,7 @@ def test_a_release_has_room_beyond_the_budget_which_holds_again_afterwards(
     fleet: LocalFleet, store: ChunkStore
 ) -> None:
     note_budget(store.root, 2 * SIZE)
-    assert released(fleet, store, "new", 0) == SIZE
+    assert released(fleet, store, "new", False) == SIZE
     assert held(store) == {"old", "older"}  # neither had to make room
     assert store.status().budget_bytes == 2 * SIZE
     with pytest.raises(InvalidModel, match=r"model has [\d.]+ kB, but the cache of .* may hold [\d.]+ kB; raise"):
@@ -93,4 +110,4 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_brought(fleet: L
 def test_a_worker_that_is_gone_does_not_keep_a_host_from_shrinking(fleet: LocalFleet, store: ChunkStore) -> None:
     store_model(store, model(2), "new")
     gone = HostCache("tcp://127.0.0.1:1", 2 * SIZE, had_revision=False)
-    assert shrink(fleet.open(), str(store.root), [gone], "new", 0) == SIZE
+    assert shrink(fleet.open(), str(store.root), [gone], "new", False) == SIZE

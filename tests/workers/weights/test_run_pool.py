@@ -22,5 +22,5 @@ def test_a_run_keeps_weights_in_memory_only_if_told_and_leaves_none_there(tmp_pa
     assert mapped is not None
     mapped.close()
     assert any(pool.root.glob("*.weights"))
-    empty_pool(told, tmp_path)
+    empty_pool(tmp_path)
     assert not any(pool.root.glob("*.weights"))
