@@ -285,5 +285,6 @@ def _option(place: tuple[int | str, ...]) -> str:
     names = {"address": "dask", "price_per_worker_hour": "price"}
     if place[0] == "cache":
         names = {"runtime": "cache", "mounts": "mount", "budget": "cache-budget", "memory": "cache-memory"}
+        names["folder"] = "cache-folder"
     name = names.get(str(place[-1]), str(place[-1]))
     return f"--{name.replace('_', '-')}"
