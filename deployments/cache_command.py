@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.cache_folder import writable_folder
+from deployments.cache_place import CachePlace
 from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
@@ -31,27 +32,26 @@ if TYPE_CHECKING:  # these bring Arrow and Dask, which `pressrun --help` need no
     from workers.cache.chunk_store import ChunkStore
     from workers.cache.store_state import RevisionState, StoreState
 
-FOLDER = Path("~/.cache/pressrun/models")
 _SHOWN_DIGITS = 12
 
 cache = App(name="cache", help="What this host holds of models: look, bring one beforehand, drop.")
 
-Folder = Annotated[Path, Parameter(name="--folder")]
+SHARED = CachePlace()
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @cache.command
-def status(*, folder: Folder = FOLDER, as_json: Json = False) -> ExitCode:
+def status(*, place: CachePlace = SHARED, as_json: Json = False) -> ExitCode:
     """Show the models in this host's cache: whether they are whole and in use, their sizes and last uses.
 
     Parameters
     ----------
-    folder : Path
-        The cache folder.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print it as JSON.
     """
-    root = folder.expanduser().absolute()
+    root = place.here
     state = _state(root)
     if as_json:
         out.print_json(json.dumps(_record(root, state)))
@@ -61,7 +61,7 @@ def status(*, folder: Folder = FOLDER, as_json: Json = False) -> ExitCode:
 
 
 @cache.command
-def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as_json: Json = False) -> ExitCode:
+def preload(url: str, *, cluster: str | None = None, place: CachePlace = SHARED, as_json: Json = False) -> ExitCode:
     """Bring a model to this host, or to every host of a Dask cluster, so that no run waits for it.
 
     Parameters
@@ -71,8 +71,8 @@ def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as
     cluster : str
         Address of a running Dask scheduler, as tcp://scheduler:8786, to bring it to all of its workers' hosts; they
         read the URL with credentials of their own.
-    folder : Path
-        The cache folder, on each host.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print what was brought as JSON.
     """
@@ -85,9 +85,7 @@ def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as
         if location.is_local:
             raise InvalidJob(f"{location} lies on a local path, where it is used in place; there is nothing to bring.")
         progress.say("preload", f"bringing {facts.name}")
-        report = (
-            _bring_here(location, facts, folder) if cluster is None else _bring_to(cluster, location, facts, folder)
-        )
+        report = _bring_here(location, facts, place) if cluster is None else _bring_to(cluster, location, facts, place)
     size_bytes = sum(file.size_bytes for file in facts.files)
     if as_json:
         told = {"name": facts.name, "revision": facts.revision, "size_bytes": size_bytes, "traffic": report.record()}
@@ -103,7 +101,7 @@ def drop(
     *revisions: str,
     everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
     cluster: str | None = None,
-    folder: Folder = FOLDER,
+    place: CachePlace = SHARED,
     as_json: Json = False,
 ) -> ExitCode:
     """Drop models from this host's cache, or from those of a Dask cluster; what is in use or being filled stays.
@@ -116,16 +114,16 @@ def drop(
         Drop all that nobody uses.
     cluster : str
         Address of a running Dask scheduler, as tcp://scheduler:8786, to drop them on all of its workers' hosts.
-    folder : Path
-        The cache folder, on each host.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print what was dropped as JSON.
     """
     if everything == bool(revisions):
         raise InvalidJob("Name the revisions to drop, or give --all; `pressrun cache status` lists them.")
     if cluster is not None:
-        return drop_on_hosts(cluster, revisions, folder, as_json)
-    root = folder.expanduser().absolute()
+        return drop_on_hosts(cluster, revisions, place.on_each_host, as_json)
+    root = place.here
     state = _state(root)
     chosen = state.revisions if everything else tuple(_found(state, digits) for digits in dict.fromkeys(revisions))
     kept = _drop(root, chosen)
@@ -147,7 +145,7 @@ def drop(
 
 @cache.command
 def drain(
-    *workers: str, cluster: str, timeout: str = "10m", folder: Folder = FOLDER, as_json: Json = False
+    *workers: str, cluster: str, timeout: str = "10m", place: CachePlace = SHARED, as_json: Json = False
 ) -> ExitCode:
     """Before workers of a Dask cluster are retired, have hosts that stay take over the models that they alone have.
 
@@ -159,8 +157,8 @@ def drain(
         Address of the scheduler, as tcp://scheduler:8786.
     timeout : str
         How long it may take, as 90s or 10m.
-    folder : Path
-        The cache folder, on each host.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print what was handed over as JSON.
     """
@@ -168,7 +166,7 @@ def drain(
         timeout_s = read_duration(timeout)
     except ValueError as error:
         raise InvalidJob(f"--timeout {error}") from error
-    return drain_hosts(cluster, workers, folder, timeout_s, as_json)
+    return drain_hosts(cluster, workers, place.on_each_host, timeout_s, as_json)
 
 
 def _state(root: Path) -> StoreState:
@@ -210,22 +208,22 @@ def _drop(root: Path, chosen: tuple[RevisionState, ...]) -> dict[str, str]:
     return kept
 
 
-def _bring_here(location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:
+def _bring_here(location: Location, facts: AnyFacts, place: CachePlace) -> TrafficReport:
     from workers.model_cache import ensure_local
 
-    brought = ensure_local(location, facts, writable_folder(folder))
+    brought = ensure_local(location, facts, writable_folder(place.here))
     held_bytes = max(0, sum(file.size_bytes for file in facts.files) - brought.origin_bytes)
     return account_of_pulls([Pull("this host", facts.revision, brought.origin_bytes, held_bytes)], brought.seconds)
 
 
-def _bring_to(cluster: str, location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:
+def _bring_to(cluster: str, location: Location, facts: AnyFacts, place: CachePlace) -> TrafficReport:
     from workers.cache.joining import SharedCache
     from workers.delivery import Delivery
     from workers.fleet import JoinedFleet
 
     fleet = JoinedFleet(cluster)
     try:
-        delivery = Delivery(fleet.open(), SharedCache(str(folder)))
+        delivery = Delivery(fleet.open(), SharedCache(str(place.on_each_host)))
         delivery.bring([(location, facts)])
         return delivery.traffic()
     finally:
