@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 from rich.text import Text
 
 from deployments.cache_folder import writable_folder
 from deployments.cache_place import CachePlace
-from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts
+from deployments.cache_showing import record, show
+from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts, show_hosts
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
 from pressrun.cache.traffic import Pull, account_of_pulls
@@ -23,16 +20,16 @@ from pressrun.cache.traffic_wording import headline
 from pressrun.errors import CacheInUse, InvalidJob
 from pressrun.location import Location
 from pressrun.progress import listening
-from pressrun.wording import count, duration, read_duration, size
-from workers.cache.folder_notes import forget_model, known_model, noted_budget
+from pressrun.wording import count, read_duration, size
+from workers.cache.folder_notes import forget_model, noted_budget
 
 if TYPE_CHECKING:  # these bring Arrow and Dask, which `pressrun --help` need not wait for
     from pressrun.cache.traffic_report import TrafficReport
     from pressrun.models.any_folder import AnyFacts
     from workers.cache.chunk_store import ChunkStore
+    from workers.cache.host_states import HostState
     from workers.cache.store_state import RevisionState, StoreState
 
-_SHOWN_DIGITS = 12
 
 cache = App(name="cache", help="What this host holds of models: look, bring one beforehand, drop.")
 
@@ -41,22 +38,25 @@ Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @cache.command
-def status(*, place: CachePlace = SHARED, as_json: Json = False) -> ExitCode:
-    """Show the models in this host's cache: whether they are whole and in use, their sizes and last uses.
+def status(*, cluster: str | None = None, place: CachePlace = SHARED, as_json: Json = False) -> ExitCode:
+    """Show the models in this host's cache, or in a Dask cluster's: whether whole and in use, sizes, last uses.
 
     Parameters
     ----------
+    cluster : str
+        Address of a running Dask scheduler, as tcp://scheduler:8786, to look at all of its workers' hosts.
     place : CachePlace
         Which cache.
     as_json : bool
         Print it as JSON.
     """
-    root = place.here
-    state = _state(root)
+    if cluster is not None:
+        return show_hosts(cluster, place.on_each_host, as_json)
+    host = _state(place.here)
     if as_json:
-        out.print_json(json.dumps(_record(root, state)))
+        out.print_json(json.dumps(record(host)))
     else:
-        _show(root, state)
+        show(host)
     return ExitCode.DONE
 
 
@@ -124,17 +124,17 @@ def drop(
     if cluster is not None:
         return drop_on_hosts(cluster, revisions, place.on_each_host, as_json)
     root = place.here
-    state = _state(root)
+    state = _state(root).store
     chosen = state.revisions if everything else tuple(_found(state, digits) for digits in dict.fromkeys(revisions))
     kept = _drop(root, chosen)
-    after = _state(root)
-    record = {
+    after = _state(root).store
+    told = {
         "dropped": [one.revision for one in chosen if one.revision not in kept],
         "kept": list(kept),
         "freed_bytes": state.size_bytes - after.size_bytes,
     }
     if as_json:
-        out.print_json(json.dumps(record))
+        out.print_json(json.dumps(told))
     else:
         freed = size(state.size_bytes - after.size_bytes)
         out.print(f"[bold green]dropped[/]: {count(len(chosen) - len(kept), 'model')}, {freed} freed", highlight=False)
@@ -169,10 +169,15 @@ def drain(
     return drain_hosts(cluster, workers, place.on_each_host, timeout_s, as_json)
 
 
-def _state(root: Path) -> StoreState:
-    from workers.cache.store_state import look
+def _state(root: Path) -> HostState:
+    from workers.cache.host_states import host_state
 
-    return look(root, noted_budget(root))
+    try:
+        return host_state(root)
+    except OSError as error:
+        raise InvalidJob(
+            f"The cache folder {root} cannot be looked at ({error.strerror}); name one of this host with --folder."
+        ) from error
 
 
 def _store(root: Path) -> ChunkStore:
@@ -228,61 +233,6 @@ def _bring_to(cluster: str, location: Location, facts: AnyFacts, place: CachePla
         return delivery.traffic()
     finally:
         fleet.close()
-
-
-def _record(root: Path, state: StoreState) -> dict[str, object]:
-    return {
-        "folder": str(root),
-        "size_bytes": state.size_bytes,
-        "budget_bytes": state.budget_bytes,
-        "free_bytes": _free_bytes(root),
-        "revisions": [_revision_record(root, one) for one in state.revisions],
-    }
-
-
-def _revision_record(root: Path, one: RevisionState) -> dict[str, object]:
-    known = known_model(root, one.revision)
-    return {
-        "revision": one.revision,
-        "name": known.name,
-        "origin": known.origin,
-        "size_bytes": one.size_bytes,
-        "complete": one.is_complete,
-        "in_use": one.is_pinned,
-        "filling": one.is_filling,
-        "last_used": datetime.fromtimestamp(one.last_used_s, UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _show(root: Path, state: StoreState) -> None:
-    limit = "no limit set" if state.budget_bytes is None else f"{size(state.budget_bytes)} allowed"
-    free = f", {size(_free_bytes(root))} free on the disk"
-    held = f"{size(state.size_bytes)} in {count(len(state.revisions), 'model')}"
-    out.print(Text(f"{held}, {limit}{free}   {root}"), soft_wrap=True)
-    if not state.revisions:
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "revision", "size", "state", "last used", "from"):
-        table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
-    for one in sorted(state.revisions, key=lambda one: -one.last_used_s):
-        known = known_model(root, one.revision)
-        told = (known.name or "-", one.revision[:_SHOWN_DIGITS], size(one.size_bytes), _words(one))
-        table.add_row(*map(Text, (*told, _ago(one.last_used_s), known.origin or "-")))
-    out.print(table)
-
-
-def _words(one: RevisionState) -> str:
-    words = ["complete" if one.is_complete else "partial"]
-    return ", ".join(words + ["in use"] * one.is_pinned + ["filling"] * one.is_filling)
-
-
-def _ago(moment_s: float) -> str:
-    return f"{duration(max(0.0, time.time() - moment_s))} ago"
-
-
-def _free_bytes(root: Path) -> int:
-    there = next(folder for folder in (root, *root.parents) if folder.exists())
-    return shutil.disk_usage(there).free
 
 
 __all__ = ["cache"]
