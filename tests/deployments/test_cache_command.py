@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployments import cache_command
 from deployments.console import ExitCode
 from pressrun.cache.chunk_manifest import SMALLEST_CHUNK_BYTES, cut, hash_of
 from pressrun.location import Location
@@ -229,3 +230,16 @@ def test_a_tenant_s_own_cache_is_filled_and_shown(said: Any, root: Path, model: 
     assert "painter" in said("cache", "status", "--folder", root, "--tenant", "acme")[1]
     assert [one["name"] for one in listed(said, Path(f"{root}-acme"))["revisions"]] == ["painter"]
     assert not root.exists()
+
+
+def test_an_interrupted_preload_speaks_of_no_pictures(
+    said: Any, root: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache_command, "_bring_here", interrupted)
+    code, _, err = said("cache", "preload", model, "--folder", root)
+    assert code == ExitCode.INTERRUPTED
+    assert "what is finished is kept" in err
+    assert "image" not in err
