@@ -15,10 +15,11 @@ from deployments.console import ExitCode, err, out, show_error
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
+from deployments.wrong_options import wrong_options
 from pressrun.cache.folders import SHARED_FOLDER
 from pressrun.cache.mounts import read_mounts
 from pressrun.cache.options import CacheRuntime
-from pressrun.errors import InvalidJob, ReleaseRefused
+from pressrun.errors import ReleaseRefused
 from pressrun.progress import listening
 from pressrun.wording import count
 
@@ -143,8 +144,7 @@ def _parameters(model: str, options: ReleaseOptions) -> ReleaseParameters:
             model=model, prompts=prompts, write_golden=prompts is not None, cluster=cluster, **plain
         )
     except ValidationError as error:
-        lines = [f"{_option(one['loc'])} {one['input']!r}: {one['msg']}" for one in error.errors()]
-        raise InvalidJob("The options are not valid:\n  " + "\n  ".join(lines)) from error
+        raise wrong_options(error, _option) from error
 
 
 def _option(place: tuple[int | str, ...]) -> str:
