@@ -21,6 +21,7 @@ from tests.s3_server import S3Server
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
 from workers.cache.folder_notes import note_budget
+from workers.cache.revision_folder import RevisionFolder
 from workers.fleet import LocalFleet
 from workers.model_cache import ensure_local
 
@@ -243,3 +244,23 @@ def test_an_interrupted_preload_speaks_of_no_pictures(
     assert code == ExitCode.INTERRUPTED
     assert "what is finished is kept" in err
     assert "image" not in err
+
+
+def test_looking_writes_nothing_and_sees_who_fills(said: Any, root: Path) -> None:
+    store = ChunkStore(root)
+    revision = half_of_a_model(store)
+    for note in root.glob(f"{revision}.*"):
+        note.unlink()
+    before = {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))}
+    (one,) = listed(said, root)["revisions"]
+    assert (one["in_use"], one["filling"]) == (False, False)
+    assert {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))} == before
+    with RevisionFolder(root, revision).lock():
+        assert listed(said, root)["revisions"][0]["filling"]
+
+
+def test_a_file_in_a_cache_folder_s_place_is_told_as_one(said: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = said("cache", "status", "--folder", tmp_path / "file")
+    assert code == ExitCode.REFUSED
+    assert f"The cache folder {tmp_path / 'file'} cannot be looked at (Not a directory)" in err
