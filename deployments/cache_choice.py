@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from deployments.cache_place import host_path
+from pressrun.cache.folders import SHARED_FOLDER
 from pressrun.cache.mounts import read_mounts
 from pressrun.cache.options import AffinityMode, CacheRuntime
 
@@ -36,6 +39,9 @@ class CacheChoice:
     cache_memory : str
         Memory of each host in which weights are kept during the run, as 20GB, so that its other workers load without a
         disk; for workers with GPUs.
+    cache_folder : Path
+        Where the cache lies on every host, as /nvme/models; a tenant's own lies beside it. As `pressrun cache` has it
+        with --folder.
     """
 
     cache: CacheRuntime = "peer"
@@ -44,6 +50,7 @@ class CacheChoice:
     cache_budget: str | None = None
     cache_exclusive: Annotated[bool, Parameter(negative="")] = False
     cache_memory: str | None = None
+    cache_folder: Path = Path(SHARED_FOLDER)
 
     def parameters(self) -> dict[str, object]:
         """Return them as the flow's form has them.
@@ -60,6 +67,7 @@ class CacheChoice:
             "budget": self.cache_budget,
             "exclusive": self.cache_exclusive,
             "memory": self.cache_memory,
+            "folder": host_path(self.cache_folder),
         }
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 from rich.text import Text
 
 from deployments.cache_folder import writable_folder
-from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts
+from deployments.cache_place import CachePlace
+from deployments.cache_showing import record, show
+from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts, show_hosts
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
 from pressrun.cache.traffic import Pull, account_of_pulls
@@ -22,46 +20,48 @@ from pressrun.cache.traffic_wording import headline
 from pressrun.errors import CacheInUse, InvalidJob
 from pressrun.location import Location
 from pressrun.progress import listening
-from pressrun.wording import count, duration, read_duration, size
-from workers.cache.folder_notes import forget_model, known_model, noted_budget
+from pressrun.wording import count, read_duration, size
+from workers.cache.folder_notes import forget_model, noted_budget
 
 if TYPE_CHECKING:  # these bring Arrow and Dask, which `pressrun --help` need not wait for
     from pressrun.cache.traffic_report import TrafficReport
     from pressrun.models.any_folder import AnyFacts
     from workers.cache.chunk_store import ChunkStore
+    from workers.cache.host_states import HostState
     from workers.cache.store_state import RevisionState, StoreState
 
-FOLDER = Path("~/.cache/pressrun/models")
-_SHOWN_DIGITS = 12
 
 cache = App(name="cache", help="What this host holds of models: look, bring one beforehand, drop.")
 
-Folder = Annotated[Path, Parameter(name="--folder")]
+SHARED = CachePlace()
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @cache.command
-def status(*, folder: Folder = FOLDER, as_json: Json = False) -> ExitCode:
-    """Show the models in this host's cache: whether they are whole and in use, their sizes and last uses.
+def status(*, cluster: str | None = None, place: CachePlace = SHARED, as_json: Json = False) -> ExitCode:
+    """Show the models in this host's cache, or in a Dask cluster's: whether whole and in use, sizes, last uses.
 
     Parameters
     ----------
-    folder : Path
-        The cache folder.
+    cluster : str
+        Address of a running Dask scheduler, as tcp://scheduler:8786, to look at all of its workers' hosts.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print it as JSON.
     """
-    root = folder.expanduser().absolute()
-    state = _state(root)
+    if cluster is not None:
+        return show_hosts(cluster, place.on_each_host, as_json)
+    host = _state(place.here)
     if as_json:
-        out.print_json(json.dumps(_record(root, state)))
+        out.print_json(json.dumps(record(host)))
     else:
-        _show(root, state)
+        show(host)
     return ExitCode.DONE
 
 
 @cache.command
-def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as_json: Json = False) -> ExitCode:
+def preload(url: str, *, cluster: str | None = None, place: CachePlace = SHARED, as_json: Json = False) -> ExitCode:
     """Bring a model to this host, or to every host of a Dask cluster, so that no run waits for it.
 
     Parameters
@@ -71,8 +71,8 @@ def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as
     cluster : str
         Address of a running Dask scheduler, as tcp://scheduler:8786, to bring it to all of its workers' hosts; they
         read the URL with credentials of their own.
-    folder : Path
-        The cache folder, on each host.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print what was brought as JSON.
     """
@@ -85,9 +85,7 @@ def preload(url: str, *, cluster: str | None = None, folder: Folder = FOLDER, as
         if location.is_local:
             raise InvalidJob(f"{location} lies on a local path, where it is used in place; there is nothing to bring.")
         progress.say("preload", f"bringing {facts.name}")
-        report = (
-            _bring_here(location, facts, folder) if cluster is None else _bring_to(cluster, location, facts, folder)
-        )
+        report = _bring_here(location, facts, place) if cluster is None else _bring_to(cluster, location, facts, place)
     size_bytes = sum(file.size_bytes for file in facts.files)
     if as_json:
         told = {"name": facts.name, "revision": facts.revision, "size_bytes": size_bytes, "traffic": report.record()}
@@ -103,7 +101,7 @@ def drop(
     *revisions: str,
     everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
     cluster: str | None = None,
-    folder: Folder = FOLDER,
+    place: CachePlace = SHARED,
     as_json: Json = False,
 ) -> ExitCode:
     """Drop models from this host's cache, or from those of a Dask cluster; what is in use or being filled stays.
@@ -116,27 +114,27 @@ def drop(
         Drop all that nobody uses.
     cluster : str
         Address of a running Dask scheduler, as tcp://scheduler:8786, to drop them on all of its workers' hosts.
-    folder : Path
-        The cache folder, on each host.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print what was dropped as JSON.
     """
     if everything == bool(revisions):
         raise InvalidJob("Name the revisions to drop, or give --all; `pressrun cache status` lists them.")
     if cluster is not None:
-        return drop_on_hosts(cluster, revisions, folder, as_json)
-    root = folder.expanduser().absolute()
-    state = _state(root)
+        return drop_on_hosts(cluster, revisions, place.on_each_host, as_json)
+    root = place.here
+    state = _state(root).store
     chosen = state.revisions if everything else tuple(_found(state, digits) for digits in dict.fromkeys(revisions))
     kept = _drop(root, chosen)
-    after = _state(root)
-    record = {
+    after = _state(root).store
+    told = {
         "dropped": [one.revision for one in chosen if one.revision not in kept],
         "kept": list(kept),
         "freed_bytes": state.size_bytes - after.size_bytes,
     }
     if as_json:
-        out.print_json(json.dumps(record))
+        out.print_json(json.dumps(told))
     else:
         freed = size(state.size_bytes - after.size_bytes)
         out.print(f"[bold green]dropped[/]: {count(len(chosen) - len(kept), 'model')}, {freed} freed", highlight=False)
@@ -147,7 +145,7 @@ def drop(
 
 @cache.command
 def drain(
-    *workers: str, cluster: str, timeout: str = "10m", folder: Folder = FOLDER, as_json: Json = False
+    *workers: str, cluster: str, timeout: str = "10m", place: CachePlace = SHARED, as_json: Json = False
 ) -> ExitCode:
     """Before workers of a Dask cluster are retired, have hosts that stay take over the models that they alone have.
 
@@ -159,8 +157,8 @@ def drain(
         Address of the scheduler, as tcp://scheduler:8786.
     timeout : str
         How long it may take, as 90s or 10m.
-    folder : Path
-        The cache folder, on each host.
+    place : CachePlace
+        Which cache.
     as_json : bool
         Print what was handed over as JSON.
     """
@@ -168,13 +166,18 @@ def drain(
         timeout_s = read_duration(timeout)
     except ValueError as error:
         raise InvalidJob(f"--timeout {error}") from error
-    return drain_hosts(cluster, workers, folder, timeout_s, as_json)
+    return drain_hosts(cluster, workers, place.on_each_host, timeout_s, as_json)
 
 
-def _state(root: Path) -> StoreState:
-    from workers.cache.store_state import look
+def _state(root: Path) -> HostState:
+    from workers.cache.host_states import host_state
 
-    return look(root, noted_budget(root))
+    try:
+        return host_state(root)
+    except OSError as error:
+        raise InvalidJob(
+            f"The cache folder {root} cannot be looked at ({error.strerror}); name one of this host with --folder."
+        ) from error
 
 
 def _store(root: Path) -> ChunkStore:
@@ -210,81 +213,26 @@ def _drop(root: Path, chosen: tuple[RevisionState, ...]) -> dict[str, str]:
     return kept
 
 
-def _bring_here(location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:
+def _bring_here(location: Location, facts: AnyFacts, place: CachePlace) -> TrafficReport:
     from workers.model_cache import ensure_local
 
-    brought = ensure_local(location, facts, writable_folder(folder))
+    brought = ensure_local(location, facts, writable_folder(place.here))
     held_bytes = max(0, sum(file.size_bytes for file in facts.files) - brought.origin_bytes)
     return account_of_pulls([Pull("this host", facts.revision, brought.origin_bytes, held_bytes)], brought.seconds)
 
 
-def _bring_to(cluster: str, location: Location, facts: AnyFacts, folder: Path) -> TrafficReport:
+def _bring_to(cluster: str, location: Location, facts: AnyFacts, place: CachePlace) -> TrafficReport:
     from workers.cache.joining import SharedCache
     from workers.delivery import Delivery
     from workers.fleet import JoinedFleet
 
     fleet = JoinedFleet(cluster)
     try:
-        delivery = Delivery(fleet.open(), SharedCache(str(folder)))
+        delivery = Delivery(fleet.open(), SharedCache(str(place.on_each_host)))
         delivery.bring([(location, facts)])
         return delivery.traffic()
     finally:
         fleet.close()
-
-
-def _record(root: Path, state: StoreState) -> dict[str, object]:
-    return {
-        "folder": str(root),
-        "size_bytes": state.size_bytes,
-        "budget_bytes": state.budget_bytes,
-        "free_bytes": _free_bytes(root),
-        "revisions": [_revision_record(root, one) for one in state.revisions],
-    }
-
-
-def _revision_record(root: Path, one: RevisionState) -> dict[str, object]:
-    known = known_model(root, one.revision)
-    return {
-        "revision": one.revision,
-        "name": known.name,
-        "origin": known.origin,
-        "size_bytes": one.size_bytes,
-        "complete": one.is_complete,
-        "in_use": one.is_pinned,
-        "filling": one.is_filling,
-        "last_used": datetime.fromtimestamp(one.last_used_s, UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _show(root: Path, state: StoreState) -> None:
-    limit = "no limit set" if state.budget_bytes is None else f"{size(state.budget_bytes)} allowed"
-    free = f", {size(_free_bytes(root))} free on the disk"
-    held = f"{size(state.size_bytes)} in {count(len(state.revisions), 'model')}"
-    out.print(Text(f"{held}, {limit}{free}   {root}"), soft_wrap=True)
-    if not state.revisions:
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "revision", "size", "state", "last used", "from"):
-        table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
-    for one in sorted(state.revisions, key=lambda one: -one.last_used_s):
-        known = known_model(root, one.revision)
-        told = (known.name or "-", one.revision[:_SHOWN_DIGITS], size(one.size_bytes), _words(one))
-        table.add_row(*map(Text, (*told, _ago(one.last_used_s), known.origin or "-")))
-    out.print(table)
-
-
-def _words(one: RevisionState) -> str:
-    words = ["complete" if one.is_complete else "partial"]
-    return ", ".join(words + ["in use"] * one.is_pinned + ["filling"] * one.is_filling)
-
-
-def _ago(moment_s: float) -> str:
-    return f"{duration(max(0.0, time.time() - moment_s))} ago"
-
-
-def _free_bytes(root: Path) -> int:
-    there = next(folder for folder in (root, *root.parents) if folder.exists())
-    return shutil.disk_usage(there).free
 
 
 __all__ = ["cache"]

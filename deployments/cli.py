@@ -98,6 +98,6 @@ def run(arguments: list[str]) -> int:
         show_error(StageFailed(f"{error}. Look at the disk and at who may read and write there."))
         return ExitCode.FAILED
     except KeyboardInterrupt:
-        err.print("[bold yellow]interrupted[/]; finished images are kept, the same command goes on from here")
+        err.print("[bold yellow]interrupted[/]; what is finished is kept, the same command goes on from here")
         return ExitCode.INTERRUPTED
     return int(result or ExitCode.DONE)

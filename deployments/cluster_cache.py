@@ -1,15 +1,16 @@
-"""`pressrun cache drop --cluster` and `pressrun cache drain`: the caches of a Dask cluster's hosts."""
+"""`pressrun cache status|drop --cluster` and `pressrun cache drain`: the caches of a Dask cluster's hosts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from deployments.cache_showing import record, show
 from deployments.console import ExitCode, err, out
 from pressrun.errors import InvalidJob
 from pressrun.wording import count
@@ -17,30 +18,49 @@ from pressrun.wording import count
 if TYPE_CHECKING:  # they bring Dask, which `pressrun --help` need not wait for
     from distributed import Client
 
+    from workers.cache.host_states import HostState
     from workers.cache.joining import SharedCache
 
 LEAST_DIGITS = 4
 
 
+def show_hosts(cluster: str, folder: Path, as_json: bool) -> ExitCode:
+    """Show what lies in the caches of a cluster's hosts."""
+    from workers.fleet import JoinedFleet
+
+    fleet = JoinedFleet(cluster)
+    try:
+        states = _states(fleet.open(), cluster, folder)
+    finally:
+        fleet.close()
+    if as_json:
+        out.print_json(json.dumps({"hosts": {name: record(state) for name, state in states.items()}}))
+        return ExitCode.DONE
+    for name, state in sorted(states.items()):
+        show(state, name.removesuffix(f":{state.store.root}"))
+    return ExitCode.DONE
+
+
 def drop_on_hosts(cluster: str, revisions: tuple[str, ...], folder: Path, as_json: bool) -> ExitCode:
     """Drop revisions, by their first digits, or all where none are named, on every host of a cluster."""
     kept: dict[str, str] = {}
-    with _joined(cluster, folder) as (client, cache):
-        chosen = _found(client, folder, revisions)
-        for revision in chosen:
+    dropped: list[str] = []
+    with _joined(cluster, folder) as (client, cache, states):
+        for revision in _found(states, revisions):
             said = cache.drop(client, revision)
             kept |= {f"{host}, {revision}": reason for host, reason in said.items() if reason}
+            dropped += [] if any(said.values()) else [revision]
     if as_json:
-        out.print_json(json.dumps({"revisions": chosen, "kept": kept}))
+        out.print_json(json.dumps({"dropped": dropped, "kept": kept}))
     else:
-        out.print(f"[bold green]dropped[/]: {count(len(chosen), 'model')} on every host", highlight=False)
+        out.print(f"[bold green]dropped[/]: {count(len(dropped), 'model')} on every host", highlight=False)
         _tell(kept)
     return ExitCode.REFUSED if kept and revisions else ExitCode.DONE
 
 
 def drain_hosts(cluster: str, workers: tuple[str, ...], folder: Path, timeout_s: float, as_json: bool) -> ExitCode:
     """Have hosts that stay take over what only the hosts of these workers have."""
-    with _joined(cluster, folder) as (client, cache):
+    with _joined(cluster, folder) as (client, cache, _):
         there = client.scheduler_info(n_workers=-1)["workers"]
         unknown = [worker for worker in workers if worker not in there]
         if unknown or not workers:
@@ -63,33 +83,43 @@ def _tell(reasons: dict[str, str]) -> None:
 
 
 @contextmanager
-def _joined(cluster: str, folder: Path) -> Iterator[tuple[Client, SharedCache]]:
+def _joined(cluster: str, folder: Path) -> Iterator[tuple[Client, SharedCache, dict[str, HostState]]]:
     from workers.cache.joining import SharedCache
     from workers.fleet import JoinedFleet
 
     fleet, cache = JoinedFleet(cluster), SharedCache(str(folder))
     try:
         client = fleet.open()
+        states = _states(client, cluster, folder)  # first, as joining makes the folder everywhere
         cache.join(client)
-        yield client, cache
+        yield client, cache, states
     finally:
         fleet.close()
 
 
-def _found(client: Client, folder: Path, revisions: tuple[str, ...]) -> list[str]:
-    from workers.cache.upkeep import standings
+def _states(client: Client, cluster: str, folder: Path) -> dict[str, HostState]:
+    from workers.cache.host_states import host_states
 
-    known = sorted({revision for one in standings(client, str(folder)).values() for revision in one.whole})
+    states = host_states(client, str(folder))
+    if not states:
+        raise InvalidJob(
+            f"No host of {cluster} has a cache folder {folder}; name the one that runs have there, with --folder."
+        )
+    return states
+
+
+def _found(states: Mapping[str, HostState], revisions: tuple[str, ...]) -> list[str]:
+    known = sorted({one.revision for state in states.values() for one in state.store.revisions})
     if not revisions:
         return known
     chosen = {digits: [revision for revision in known if revision.startswith(digits)] for digits in revisions}
     for digits, found in chosen.items():
         if len(found) != 1 or len(digits) < LEAST_DIGITS:
             raise InvalidJob(
-                f"{digits!r} names {len(found)} of the {len(known)} whole revisions on the hosts; give at least "
+                f"{digits!r} names {len(found)} of the {len(known)} revisions on the hosts; give at least "
                 f"{LEAST_DIGITS} digits of one: {', '.join(known) or 'there are none'}."
             )
     return sorted({found[0] for found in chosen.values()})
 
 
-__all__ = ["LEAST_DIGITS", "drain_hosts", "drop_on_hosts"]
+__all__ = ["LEAST_DIGITS", "drain_hosts", "drop_on_hosts", "show_hosts"]

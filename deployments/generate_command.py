@@ -15,6 +15,7 @@ from deployments.console import ExitCode, err, out
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
+from deployments.wrong_options import wrong_options
 from pressrun.draft import draft_run, drafted
 from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.errors import InvalidJob
@@ -232,8 +233,7 @@ def parameters_of(prompts: str, options: GenerateOptions) -> GenerateParameters:
             **plain,
         )
     except ValidationError as error:
-        lines = [f"{_option(problem['loc'])} {problem['input']!r}: {problem['msg']}" for problem in error.errors()]
-        raise InvalidJob("The options are not valid:\n  " + "\n  ".join(lines)) from error
+        raise wrong_options(error, _option) from error
 
 
 def places_by_name(pairs: Sequence[str]) -> dict[str, str]:
@@ -285,5 +285,6 @@ def _option(place: tuple[int | str, ...]) -> str:
     names = {"address": "dask", "price_per_worker_hour": "price"}
     if place[0] == "cache":
         names = {"runtime": "cache", "mounts": "mount", "budget": "cache-budget", "memory": "cache-memory"}
+        names["folder"] = "cache-folder"
     name = names.get(str(place[-1]), str(place[-1]))
     return f"--{name.replace('_', '-')}"

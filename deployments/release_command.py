@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.text import Text
 
+from deployments.cache_place import host_path
 from deployments.console import ExitCode, err, out, show_error
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
 from deployments.prefect_environment import prepare_prefect
+from deployments.wrong_options import wrong_options
+from pressrun.cache.folders import SHARED_FOLDER
 from pressrun.cache.mounts import read_mounts
 from pressrun.cache.options import CacheRuntime
-from pressrun.errors import InvalidJob, ReleaseRefused
+from pressrun.errors import ReleaseRefused
 from pressrun.progress import listening
 from pressrun.wording import count
 
@@ -53,6 +57,12 @@ class ReleaseOptions:
         Worker processes to prepare; one a GPU, or one a core, when left out.
     dask : str
         Address of a running Dask scheduler whose workers and hosts are prepared instead of this machine's own.
+    tenant : str
+        Whose golden set it is, and with --cache-exclusive whose cache is prepared.
+    cache_exclusive : bool
+        Prepare the tenant's own cache instead of the one that all share.
+    cache_folder : Path
+        Where the cache lies on every host, as runs have it.
     """
 
     golden: Annotated[str, Parameter(alias="-g")]
@@ -65,6 +75,9 @@ class ReleaseOptions:
     mount: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
     workers: int | None = None
     dask: str | None = None
+    tenant: str = ""
+    cache_exclusive: Annotated[bool, Parameter(negative="")] = False
+    cache_folder: Path = Path(SHARED_FOLDER)
 
 
 def release(
@@ -124,20 +137,21 @@ def _parameters(model: str, options: ReleaseOptions) -> ReleaseParameters:
     plain = asdict(options)
     dask, prompts = plain.pop("dask"), plain.pop("write_golden")
     plain |= {"runtime": plain.pop("cache"), "mounts": read_mounts(plain.pop("mount"))}
+    plain |= {"exclusive": plain.pop("cache_exclusive"), "cache_folder": host_path(options.cache_folder)}
     try:
         cluster = LocalDaskCluster(workers=options.workers) if dask is None else ExistingDaskCluster(address=dask)
         return ReleaseParameters(
             model=model, prompts=prompts, write_golden=prompts is not None, cluster=cluster, **plain
         )
     except ValidationError as error:
-        lines = [f"{_option(one['loc'])} {one['input']!r}: {one['msg']}" for one in error.errors()]
-        raise InvalidJob("The options are not valid:\n  " + "\n  ".join(lines)) from error
+        raise wrong_options(error, _option) from error
 
 
 def _option(place: tuple[int | str, ...]) -> str:
     """Return the option that a place in the flow's parameters stands for."""
+    names = {"address": "dask", "exclusive": "cache-exclusive"}
     name = str(place[-1]) if place else "write-golden"
-    return f"--{'dask' if name == 'address' else name.replace('_', '-')}"
+    return f"--{names.get(name, name).replace('_', '-')}"
 
 
 def _show(summary: ReleaseSummary, as_json: bool) -> None:

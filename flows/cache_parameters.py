@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from blocks.forms import may_be_empty
 from pressrun.cache.budget import BUDGET, read_budget
+from pressrun.cache.folders import HOST_PATH, SHARED_FOLDER, read_folder
 from pressrun.cache.options import CacheOptions
 from pressrun.location import Location
 from pressrun.wording import SIZE, read_size
@@ -31,6 +32,7 @@ def _readable_size(text: str) -> str:
 
 
 Size = Annotated[str, AfterValidator(_readable_size), Field(json_schema_extra={"pattern": SIZE})]
+CacheFolder = Annotated[str, AfterValidator(read_folder), Field(json_schema_extra={"pattern": HOST_PATH})]
 
 
 class CacheRuntime(StrEnum):
@@ -91,9 +93,17 @@ class CacheParameters(BaseModel):
         json_schema_extra=may_be_empty,
     )
 
+    folder: CacheFolder = Field(
+        SHARED_FOLDER,
+        description="Where the cache lies on every host, as /nvme/models: a disk that is large and fast. '~' is each "
+        "host's own; a tenant's own cache lies beside it.",
+    )
+
     def options(self) -> CacheOptions:
         """Return the same as plain values, the URLs without credentials."""
         mounts = {str(Location(url)): folder for url, folder in self.mounts.items()}
         budget_bytes = None if self.budget is None else read_budget(self.budget)
         memory_bytes = None if self.memory is None else read_size(self.memory)
-        return CacheOptions(self.runtime.value, mounts, self.affinity.value, budget_bytes, self.exclusive, memory_bytes)
+        return CacheOptions(
+            self.runtime.value, mounts, self.affinity.value, budget_bytes, self.exclusive, memory_bytes, self.folder
+        )

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from blocks.clusters import ExistingDaskCluster, LocalDaskCluster
 from blocks.forms import may_be_empty
 from blocks.storage import CollectionStore, ModelStore
-from flows.cache_parameters import CacheRuntime
+from flows.cache_parameters import CacheFolder, CacheRuntime
 from flows.parameters import (
     GenerateParameters,
     PictureDefaults,
@@ -21,6 +21,7 @@ from flows.parameters import (
     PromptRows,
     PromptTexts,
 )
+from pressrun.cache.folders import SHARED_FOLDER
 from pressrun.job import Job
 from pressrun.release.release import ReleaseOrder
 from pressrun.release.verdict import GoldenBudget
@@ -91,6 +92,25 @@ class ReleaseParameters(BaseModel):
     workers: int | None = _optional("Workers to prepare: 1 to 4096; empty for all that there can be.", ge=1, le=4096)
     precision: Precision = Field(Precision.auto, description="Number format while drawing.")
     engine: str = Field("diffusers", description="'diffusers', 'null', or 'package.module:factory' of your own engine.")
+    tenant: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Whose golden set it is, and for an exclusive cache whose cache; empty for nobody's in particular.",
+    )
+    exclusive: bool = Field(
+        False, description="Whether the tenant has a cache of its own, which is then the one that is prepared."
+    )
+    cache_folder: CacheFolder = Field(
+        SHARED_FOLDER, title="Cache folder", description="Where the cache lies on every host, as runs have it."
+    )
+
+    @field_validator("exclusive")
+    @classmethod
+    def _is_somebodys(cls, exclusive: bool, told: ValidationInfo) -> bool:
+        if exclusive and not told.data.get("tenant"):
+            raise ValueError("An exclusive cache is a tenant's; give the tenant, or leave this out.")
+        return exclusive
 
     @model_validator(mode="after")
     def _has_prompts_to_write(self) -> ReleaseParameters:
@@ -130,5 +150,11 @@ class ReleaseParameters(BaseModel):
             batch_size=1,
             precision=self.precision,
             engine=self.engine,
-            cache={"runtime": self.runtime, "mounts": self.mounts},
+            tenant=self.tenant,
+            cache={
+                "runtime": self.runtime,
+                "mounts": self.mounts,
+                "exclusive": self.exclusive,
+                "folder": self.cache_folder,
+            },
         ).job()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import quote
 
+from pressrun.cache.folders import tenants_own
 from pressrun.cache.options import CacheOptions
 from pressrun.engine_options import EngineOptions, QualityBudget
 from pressrun.layout import LayoutName
@@ -76,7 +76,7 @@ class Job:
     budget : float or None
         Money that the workers may cost; the worker count follows.
     cache_folder : str
-        Folder on each host for remote models and remembered measurements.
+        Folder on each host for remembered measurements.
     options : EngineOptions
         What the engine trades.
     quality : QualityBudget
@@ -125,8 +125,7 @@ class Job:
     @property
     def models_folder(self) -> str:
         """Folder on each host for remote models: the one that tenants share, or the tenant's own."""
-        own = f"-{quote(self.tenant, safe='')}" if self.cache.exclusive else ""
-        return f"{self.cache_folder}/models{own}"
+        return tenants_own(self.cache.folder, self.tenant) if self.cache.exclusive else self.cache.folder
 
     @property
     def has_terms(self) -> bool:

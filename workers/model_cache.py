@@ -7,6 +7,7 @@ the other hosts as far as they can; elsewhere this host reads the origin for its
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def ensure_local(
     with pinned(RevisionFolder(root, facts.revision).pin):  # it counts as a use, also of what is here
         if budget_bytes is not None:
             note_budget(root, budget_bytes)
+        with suppress(OSError):  # a full disk: this is for people who look at what was interrupted
+            note_model(root, facts.revision, facts.name, location)
         brought = _bring(location, facts, root, link_for(root) if from_peers else None)
         if budget_bytes is not None:
             ChunkStore(root).shrink_to(budget_bytes)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pressrun.cache.folders import SHARED_FOLDER
+
 CacheRuntime = Literal["peer", "mount", "none"]
 AffinityMode = Literal["soft", "hard", "off"]
 UNLIMITED_BYTES = sys.maxsize  # as a budget
@@ -39,6 +41,8 @@ class CacheOptions:
     memory_bytes : int or None
         Memory of a host in which weights are kept as they are on disk, so that a second worker, or a second loading,
         needs no disk. None keeps none: on a CPU the page cache does the same. Freed at the end of the run.
+    folder : str
+        The cache folder on every host, or, of an exclusive cache, the one beside which the tenant's own lies.
     """
 
     runtime: CacheRuntime = "peer"
@@ -47,3 +51,4 @@ class CacheOptions:
     budget_bytes: int | None = None
     exclusive: bool = False
     memory_bytes: int | None = None
+    folder: str = SHARED_FOLDER

@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 
+from deployments import cache_command
 from deployments.console import ExitCode
+from pressrun.cache.chunk_manifest import SMALLEST_CHUNK_BYTES, cut, hash_of
 from pressrun.location import Location
 from pressrun.models.any_folder import read_any
+from pressrun.models.diffusers_folder import ModelFile
 from tests import runs
 from tests.forked_workers import workers_afresh
 from tests.pressrun.models.small_model import write_model
 from tests.s3_server import S3Server
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.filling import Filling
 from workers.cache.folder_notes import note_budget
+from workers.cache.revision_folder import RevisionFolder
 from workers.fleet import LocalFleet
+from workers.model_cache import ensure_local
 
 
 @pytest.fixture
@@ -45,6 +51,15 @@ def listed(said: Any, root: Path) -> dict[str, Any]:
     code, out, _ = said("cache", "status", "--folder", root, "--json")
     assert code == 0
     return json.loads(out)
+
+
+def half_of_a_model(store: ChunkStore) -> str:
+    """Fill the first of two chunks, as somebody who was killed then, and return the revision."""
+    content = bytes(SMALLEST_CHUNK_BYTES)
+    files = [ModelFile("weights.safetensors", SMALLEST_CHUNK_BYTES + 5, "etag:half")]
+    with store.begin(cut(Location("s3://b/half"), "half-of-it", files)) as filling:
+        filling.put(next(chunk for chunk in filling.lacking if not chunk.start), content, hash_of(content))
+    return "half-of-it"
 
 
 def test_a_folder_that_is_not_there_is_empty_and_stays_away(said: Any, root: Path) -> None:
@@ -150,7 +165,14 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
         everyone = list(fleet.open().scheduler_info()["workers"])
         drained = said("cache", "drain", *everyone, "--cluster", address, "--folder", root)
         wrong = said("cache", "drain", "tcp://127.0.0.1:1", "--cluster", address, "--folder", root)
-        dropped = said("cache", "drop", held[0]["revision"][:8], "--cluster", address, "--folder", root)
+        shown = said("cache", "status", "--cluster", address, "--folder", root)
+        seen = json.loads(said("cache", "status", "--cluster", address, "--folder", root, "--json")[1])
+        with ChunkStore(root).pin(held[0]["revision"]):
+            kept = said("cache", "drop", "--all", "--cluster", address, "--folder", root)
+        half = half_of_a_model(ChunkStore(root))
+        dropped = said("cache", "drop", held[0]["revision"][:8], half, "--cluster", address, "--folder", root)
+        mistyped = [said("cache", verb, "--cluster", address, "--folder", f"{root}s") for verb in ("status", "drain")]
+        mistyped.append(said("cache", "drop", "--all", "--cluster", address, "--folder", f"{root}s"))
     finally:
         fleet.close()
     assert code == 0, err
@@ -162,7 +184,13 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
     assert held[0]["complete"]
     assert (drained[0], "No host stays that could take over" in drained[2]) == (1, True)
     assert (wrong[0], "Not a worker of" in wrong[2]) == (2, True)
-    assert (dropped[0], listed(said, root)["revisions"]) == (0, [])
+    assert (shown[0], "painter" in shown[1], held[0]["revision"][:12] in shown[1]) == (0, True, True)
+    assert [host["revisions"] for host in seen["hosts"].values()] == [held]
+    assert (kept[0], "0 models" in kept[1], "being used" in kept[2]) == (0, True, True)
+    assert (dropped[0], "2 models" in dropped[1]) == (0, True)
+    assert listed(said, root)["revisions"] == []
+    assert all(code == 2 and "has a cache folder" in err for code, _, err in mistyped)
+    assert not Path(f"{root}s").exists()
 
 
 def test_embedders_and_adapters_are_told_by_their_files(tmp_path: Path) -> None:
@@ -172,3 +200,67 @@ def test_embedders_and_adapters_are_told_by_their_files(tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "my ink.safetensors", runs.MODEL)
     assert read_any(Location(str(adapter))).name == "my-ink"
     assert read_any(Location(str(runs.MODEL))).name == "shapes"
+
+
+def test_of_an_interrupted_model_what_arrived_is_told(said: Any, root: Path) -> None:
+    half_of_a_model(ChunkStore(root))
+    (one,) = listed(said, root)["revisions"]
+    assert (one["complete"], one["size_bytes"], one["arrived_bytes"]) == (
+        False,
+        SMALLEST_CHUNK_BYTES + 5,
+        SMALLEST_CHUNK_BYTES,
+    )
+    assert "8.39 MB of 8.39 MB" in said("cache", "status", "--folder", root)[1]
+
+
+def test_a_model_that_did_not_come_whole_has_its_name(
+    said: Any, root: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Filling, "publish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        ensure_local(Location(model), read_any(Location(model)), root)
+    (one,) = listed(said, root)["revisions"]
+    assert (one["name"], one["origin"], one["complete"]) == ("painter", model, False)
+
+
+def test_a_tenant_s_own_cache_is_filled_and_shown(said: Any, root: Path, model: str) -> None:
+    assert said("cache", "preload", model, "--folder", root, "--tenant", "acme")[0] == 0
+    assert "painter" in said("cache", "status", "--folder", root, "--tenant", "acme")[1]
+    assert [one["name"] for one in listed(said, Path(f"{root}-acme"))["revisions"]] == ["painter"]
+    assert not root.exists()
+
+
+def test_an_interrupted_preload_speaks_of_no_pictures(
+    said: Any, root: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache_command, "_bring_here", interrupted)
+    code, _, err = said("cache", "preload", model, "--folder", root)
+    assert code == ExitCode.INTERRUPTED
+    assert "what is finished is kept" in err
+    assert "image" not in err
+
+
+def test_looking_writes_nothing_and_sees_who_fills(said: Any, root: Path) -> None:
+    store = ChunkStore(root)
+    revision = half_of_a_model(store)
+    for note in root.glob(f"{revision}.*"):
+        note.unlink()
+    before = {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))}
+    (one,) = listed(said, root)["revisions"]
+    assert (one["in_use"], one["filling"]) == (False, False)
+    assert {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*"))} == before
+    with RevisionFolder(root, revision).lock():
+        assert listed(said, root)["revisions"][0]["filling"]
+
+
+def test_a_file_in_a_cache_folder_s_place_is_told_as_one(said: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = said("cache", "status", "--folder", tmp_path / "file")
+    assert code == ExitCode.REFUSED
+    assert f"The cache folder {tmp_path / 'file'} cannot be looked at (Not a directory)" in err

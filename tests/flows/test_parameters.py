@@ -131,11 +131,20 @@ def test_the_cache_reaches_the_job_and_its_mounts_without_credentials() -> None:
 def test_an_exclusive_cache_has_a_folder_of_its_own_whatever_the_tenant_is_called() -> None:
     job = GenerateParameters(**LEAST, tenant="acme", cache={"exclusive": True}).job()
     shared = GenerateParameters(**LEAST, tenant="acme").job().models_folder
-    assert (job.models_folder, shared) == (f"{job.cache_folder}/models-acme", f"{job.cache_folder}/models")
+    assert (job.models_folder, shared) == ("~/.cache/pressrun/models-acme", "~/.cache/pressrun/models")
     tenants = ("acme", "Acme", "../acme", "a/b", "..", "a%2Fb")
     folders = {replace(job, tenant=tenant).models_folder for tenant in tenants}
     assert len(folders) == len(tenants)
-    assert {Path(folder).parent for folder in folders} == {Path(job.cache_folder)}
+    assert {Path(folder).parent for folder in folders} == {Path("~/.cache/pressrun")}
+
+
+def test_a_cache_lies_where_the_job_says_on_every_host() -> None:
+    job = GenerateParameters(**LEAST, cache={"folder": "/nvme/models/"}).job()
+    assert job.models_folder == "/nvme/models"
+    own = GenerateParameters(**LEAST, tenant="acme", cache={"folder": "~/models/", "exclusive": True}).job()
+    assert own.models_folder == "~/models-acme"
+    with pytest.raises(ValidationError, match="no absolute folder"):
+        GenerateParameters(**LEAST, cache={"folder": "nvme/models"})
 
 
 def test_a_cache_has_memory_of_a_readable_size() -> None:

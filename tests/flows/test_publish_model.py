@@ -169,7 +169,7 @@ def test_hosts_that_read_for_themselves_are_prepared_too(released: Released) -> 
 
 def test_a_mounted_model_is_read_once_through_its_mount_and_no_cache_changes(released: Released) -> None:
     studio = released.studio
-    with pytest.raises(InvalidModel, match=r"Host .* has 0 bytes of .*/nowhere/paint-2/"):
+    with pytest.raises(InvalidModel, match=r"Host .* has no file .*/nowhere/paint-2/"):
         studio.release(2, runtime="mount", mounts={studio.bucket: str(studio.folder / "nowhere")})
     summary = studio.release(2, runtime="mount", mounts={studio.bucket: str(studio.folder)})
     files = [file for file in (studio.folder / "paint-2").rglob("*") if file.is_file()]

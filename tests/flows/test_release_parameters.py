@@ -7,6 +7,7 @@ import pytest
 from prefect.types import SecretDict
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
+from pydantic import ValidationError
 
 from blocks.clusters import ExistingDaskCluster
 from blocks.storage import CollectionStore, ModelStore
@@ -38,6 +39,8 @@ def test_every_field_of_the_form_is_described_and_none_is_a_choice(schema: dict[
         ({"least_ssim": 2}, False),
         ({"model": ""}, False),
         ({"workers": 0}, False),
+        ({"tenant": "acme", "exclusive": True, "cache_folder": "/nvme/models"}, True),
+        ({"cache_folder": "nvme"}, False),
     ],
 )
 def test_the_form_judges_as_the_flow_does(schema: dict[str, Any], parameters: dict[str, Any], accepted: bool) -> None:
@@ -66,3 +69,12 @@ def test_the_order_says_what_the_form_says_with_credentials_in_its_locations_alo
     assert order.model.options["secret"] == order.golden.options["secret"] == "hunter2"
     assert "hunter2" not in repr(order)
     assert release.model_copy(update={"write_golden": False}).order().golden_job is None
+
+
+def test_a_tenant_s_own_cache_is_prepared_where_its_runs_look() -> None:
+    chosen = {"tenant": "acme", "exclusive": True}
+    assert ReleaseParameters(**LEAST, **chosen).order().cache_folder == "~/.cache/pressrun/models-acme"
+    order = ReleaseParameters(**LEAST, **chosen, cache_folder="/nvme/models").order()
+    assert order.cache_folder == "/nvme/models-acme"
+    with pytest.raises(ValidationError, match="give the tenant"):
+        ReleaseParameters(**LEAST, exclusive=True)

@@ -23,6 +23,7 @@ from workers.cache.chunk_protocol import (
     send_answer,
     welcome,
 )
+from workers.cache.peer_ports import first_free
 from workers.cache.piece import Piece
 from workers.cache.rate_limit import RateLimit
 from workers.cache.sockets import Deadline, address_of, cut, listen, ready, send_portion
@@ -102,7 +103,7 @@ class ChunkServer:
         self._limit = None if upload_bytes_per_s is None else RateLimit(upload_bytes_per_s)
         self._step_bytes = self._limit.step_bytes if self._limit else _STEP_BYTES
         self._host = host or _LOOPBACK
-        self._listener = listen(self._host, _ACCEPT_WAIT_S)
+        self._listener = first_free(lambda port: listen(self._host, _ACCEPT_WAIT_S, port))
         self._port = int(self._listener.getsockname()[1])
         self._admission = Admission(self.connections, self.unproved)
         self._lock = threading.Lock()  # of what follows
@@ -114,7 +115,7 @@ class ChunkServer:
 
     @property
     def port(self) -> int:
-        """The port that the system chose."""
+        """The port at which it listens: the first free one of `PRESSRUN_CACHE_PORT`, else one that the system chose."""
         return self._port
 
     @property

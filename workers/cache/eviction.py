@@ -29,6 +29,7 @@ from workers.cache.revision_folder import (
 )
 from workers.cache.users import users_of
 
+CHANGING_NAME = "budget.lock"
 LOW_WATERMARK = 0.9  # of the budget: evicting a little more than needed keeps evictions rare
 
 logger = logging.getLogger(__name__)
@@ -219,7 +220,7 @@ class StoreBudget:
 @contextmanager
 def changing(root: Path) -> Iterator[None]:
     """Let one process of the host at a time make room in a cache folder and take it, or see what may go."""
-    with FileLock(root / "budget.lock", mode=0o600, thread_local=False):
+    with FileLock(root / CHANGING_NAME, mode=0o600, thread_local=False):
         yield
 
 
@@ -265,4 +266,4 @@ def _size(size_bytes: int) -> str:
     return f"{quantity(size_bytes / 1e9)} GB"
 
 
-__all__ = ["LOW_WATERMARK", "DiskUse", "Need", "StoreBudget", "changing"]
+__all__ = ["CHANGING_NAME", "LOW_WATERMARK", "DiskUse", "Need", "StoreBudget", "changing"]

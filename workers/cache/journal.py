@@ -13,7 +13,7 @@ from pathlib import Path
 
 import xxhash
 
-from pressrun.cache.chunk_manifest import ChunkedFile
+from pressrun.cache.chunk_manifest import ChunkedFile, chunk_bytes_of
 
 _RECORD = struct.Struct("<16s8s8x")  # hash of the chunk, check of the record
 
@@ -99,8 +99,20 @@ def _salt_of(file: ChunkedFile) -> bytes:
     return f"{file.content}\0{file.size_bytes}\0{file.chunk_bytes}\0".encode()
 
 
+def lacking_bytes(path: Path, size_bytes: int) -> int:
+    """Return how much of a partial file has no record, unchecked: a figure for people."""
+    try:
+        told = path.read_bytes()
+    except OSError:
+        return size_bytes
+    chunk_bytes, empty = chunk_bytes_of(size_bytes), bytes(_RECORD.size)
+    lacking = [start for start in range(0, len(told), _RECORD.size) if told[start : start + _RECORD.size] == empty]
+    starts = (start // _RECORD.size * chunk_bytes for start in lacking)
+    return sum(max(0, min(chunk_bytes, size_bytes - start)) for start in starts)
+
+
 def _check(salt: bytes, number: int, digest: bytes) -> bytes:
     return xxhash.xxh3_64_digest(salt + number.to_bytes(8, "little") + digest)
 
 
-__all__ = ["Journal", "allocate", "opened", "read_journal"]
+__all__ = ["Journal", "allocate", "lacking_bytes", "opened", "read_journal"]

@@ -81,10 +81,11 @@ class RevisionFolder:
         self.revision = revision
         self.path = root / revision
         self.pin = root / f"{revision}.pin"
+        self.lock_path = root / f"{revision}.lock"
 
     def lock(self) -> FileLock:
         """Return the lock of whoever fills or drops the revision; any thread may release it."""
-        return FileLock(self.root / f"{self.revision}.lock", mode=0o600, thread_local=False)
+        return FileLock(self.lock_path, mode=0o600, thread_local=False)
 
     def marker(self, name: str = COMPLETE_NAME) -> Marker | None:
         """Return what complete.json (or manifest.json) says; None where there is none that can be read."""

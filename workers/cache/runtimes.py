@@ -5,6 +5,7 @@ Knows nothing of what the files mean. A local model is used in place whatever th
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -181,8 +182,8 @@ def _size_bytes(path: Path) -> int:
 def _not_mounted(location: Location, folder: Path, lacking: list[ModelFile]) -> str:
     first = folder / lacking[0].path
     others = f" (and {len(lacking) - 1} more files)" if len(lacking) > 1 else ""
+    had = f"{_size_bytes(first)} of the {lacking[0].size_bytes} bytes of" if os.path.isfile(first) else "no file"
     return (
-        f"Host {socket.gethostname()} has {_size_bytes(first)} bytes of {first}, {lacking[0].size_bytes} are "
-        f"wanted{others}: the model {location} is not mounted there as its origin has it. Mount it on this host, or "
-        "choose another cache than 'mount'."
+        f"Host {socket.gethostname()} has {had} {first}{others}: the model {location} is not mounted there as its "
+        "origin has it. Mount it on this host, or choose another cache than 'mount'."
     )

@@ -51,11 +51,13 @@ class Deadline:
         time.sleep(max(0.0, min(seconds, self._at_s - time.monotonic())))
 
 
-def listen(host: str, wait_s: float) -> socket.socket:
-    """Return a socket that listens at `host` alone, at a port that the system chooses; `accept` waits `wait_s`."""
-    family, kind, protocol, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+def listen(host: str, wait_s: float, port: int = 0) -> socket.socket:
+    """Return a socket that listens at `host` alone; `accept` waits `wait_s`, and port 0 has the system choose one."""
+    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
+        if port:  # else connections of the process that had it before would block it for a minute
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
         listener.listen(_BACKLOG)
         listener.settimeout(wait_s)

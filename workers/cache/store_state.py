@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import Timeout
-
-from workers.cache.eviction import DiskUse, changing
-from workers.cache.pins import unpinned
+from workers.cache.eviction import CHANGING_NAME, DiskUse
+from workers.cache.lock_looks import is_locked, while_unlocked
 from workers.cache.revision_folder import RevisionFolder, revision_folders
 
 
@@ -72,24 +70,9 @@ def look(root: Path, budget_bytes: int | None) -> StoreState:
 
 def _look_at(folder: RevisionFolder, size_bytes: int) -> RevisionState:
     is_complete, last_used_s = folder.complete() is not None, folder.last_used_s()
-    with changing(folder.root):  # else whoever drops or evicts it at this moment would take it for used
-        is_filling, is_pinned = _is_filling(folder), _is_pinned(folder)
+    with while_unlocked(folder.root / CHANGING_NAME):  # else who drops or evicts it now would take it for used
+        is_filling, is_pinned = is_locked(folder.lock_path), is_locked(folder.pin)
     return RevisionState(folder.revision, size_bytes, is_complete, is_pinned, is_filling, last_used_s)
-
-
-def _is_pinned(folder: RevisionFolder) -> bool:
-    with unpinned(folder.pin) as is_free:
-        return not is_free
-
-
-def _is_filling(folder: RevisionFolder) -> bool:
-    lock = folder.lock()
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
 
 
 __all__ = ["RevisionState", "StoreState", "look"]

@@ -7,9 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -126,14 +124,13 @@ def test_a_dropped_revision_leaves_nothing(tmp_path: Path) -> None:
 def test_what_somebody_looks_at_can_be_dropped_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, is_looking = filled(ChunkStore(tmp_path), "a"), threading.Event()
 
-    @contextmanager
-    def unpinned_for_long(path: Path) -> Iterator[bool]:
-        with unpinned(path) as is_free:
+    def is_locked_for_long(path: Path) -> bool:
+        with unpinned(path) as is_free:  # as who looks locks it
             is_looking.set()
             time.sleep(0.1)
-            yield is_free
+            return not is_free
 
-    monkeypatch.setattr(store_state, "unpinned", unpinned_for_long)
+    monkeypatch.setattr(store_state, "is_locked", is_locked_for_long)
     with ThreadPoolExecutor() as threads:
         looks = threads.submit(store.status)
         assert is_looking.wait(10)

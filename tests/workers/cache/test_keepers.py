@@ -76,7 +76,7 @@ def until(holds: Callable[[], Any]) -> None:
 
 
 def cannot_listen(cannot: bool) -> None:
-    def listen(host: str, wait_s: float) -> None:
+    def listen(host: str, wait_s: float, port: int) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     chunk_server.listen = listen if cannot else listen_as_ever  # type: ignore[assignment]

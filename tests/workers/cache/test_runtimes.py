@@ -86,12 +86,12 @@ def test_a_mounted_file_that_is_missing_or_short_is_told_with_host_file_and_both
     largest = max(wanted.facts.files, key=lambda file: file.size_bytes)
     with (folder / largest.path).open("rb+") as file:
         file.truncate(1000)
-    told = rf"Host {socket.gethostname()} has 1000 bytes of {folder / largest.path}, {largest.size_bytes} are wanted: "
+    told = rf"Host {socket.gethostname()} has 1000 of the {largest.size_bytes} bytes of {folder / largest.path}: "
     with pytest.raises(InvalidModel, match=told):
         bring(wanted, wanted.model, wanted.facts)
     shutil.rmtree(folder)
     others = len(wanted.facts.files) - 1
-    with pytest.raises(InvalidModel, match=rf"has 0 bytes of {folder}/.* \(and {others} more files\).*mounted there"):
+    with pytest.raises(InvalidModel, match=rf"has no file {folder}/.* \(and {others} more files\).*mounted there"):
         bring(wanted, wanted.model, wanted.facts)
 
 

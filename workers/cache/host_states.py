@@ -1,0 +1,98 @@
+"""What lies in the cache folder of this host, or of every host of a cluster, as people want to know it.
+
+Joins no cache, so that a mistyped folder stays away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from workers.cache.folder_notes import KnownModel, known_model, noted_budget
+from workers.cache.host_name import host_name
+from workers.cache.journal import lacking_bytes
+from workers.cache.revision_folder import JOURNAL_SUFFIX, PARTIAL_SUFFIX, RevisionFolder
+from workers.cache.store_state import StoreState, look
+
+if TYPE_CHECKING:  # `pressrun cache` need not wait for Dask to look at its own host
+    from distributed import Client, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """A cache folder of one host.
+
+    Parameters
+    ----------
+    store : StoreState
+        What lies there.
+    known : mapping of str to KnownModel
+        What its revisions are called and where they came from.
+    arrived_bytes : mapping of str to int
+        How much of each revision is there; the rest of its size is room that was taken for it.
+    free_bytes : int
+        Room on the disk.
+    """
+
+    store: StoreState
+    known: Mapping[str, KnownModel]
+    arrived_bytes: Mapping[str, int]
+    free_bytes: int
+
+
+def host_state(root: Path) -> HostState:
+    """Return what lies in a cache folder of this host; one that is missing holds nothing.
+
+    Raises
+    ------
+    OSError
+        If it is no folder, or cannot be read.
+    """
+    store = look(root, noted_budget(root))
+    revisions = store.revisions
+    return HostState(
+        store,
+        {one.revision: known_model(root, one.revision) for one in revisions},
+        {one.revision: one.size_bytes - _lacking_bytes(RevisionFolder(root, one.revision)) for one in revisions},
+        shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free,
+    )
+
+
+def host_states(client: Client, folder: str) -> dict[str, HostState]:
+    """Return what lies there on every host of a cluster that has the folder, by the host's name in the cache."""
+    return dict(found for found in client.run(_named_state, folder).values() if found is not None)
+
+
+async def _named_state(folder: str, dask_worker: Worker) -> tuple[str, HostState] | None:
+    """Return a host's name and state, None where there is no such folder; called on the worker, beside its tasks."""
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        return None
+    name = host_name(urlsplit(dask_worker.address).hostname or "127.0.0.1", root)
+    return name, await asyncio.to_thread(host_state, root)
+
+
+def _lacking_bytes(folder: RevisionFolder) -> int:
+    lacking = 0
+    for parent, _, names in os.walk(folder.path):
+        for name in names:
+            final = name.removesuffix(PARTIAL_SUFFIX)
+            if name.endswith(PARTIAL_SUFFIX) and f"{final}{JOURNAL_SUFFIX}" in names and final not in names:
+                lacking += lacking_bytes(Path(parent, f"{final}{JOURNAL_SUFFIX}"), _size_of(Path(parent, name)))
+    return lacking
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # it was published or dropped just now
+        return 0
+
+
+__all__ = ["HostState", "host_state", "host_states"]
