@@ -32,6 +32,7 @@ from pressrun.cache.swarm import Ban, Flight, HostState, Swarm, at_origin
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import WireSource
 
+_STALL = 0.25  # of a lease, within which every reader says several times that it is alive
 _ACCUSERS = 2  # hosts that received spoilt bytes from one host before nobody asks it any more
 _DEFAULT_LIMITS = Limits()
 
@@ -60,9 +61,11 @@ class Registry:
         self._accusers: dict[str, set[str]] = {}
         self._pace = PeerPace(limits)
         self._said: list[Command] = []
+        self._asked_s = 0.0
 
     def tell(self, event: Event, now_s: float) -> None:
         """Take in what happened; what follows from it comes by `commands`. News of hosts not known is passed over."""
+        self._awake(now_s)
         self._heard(event, now_s)
         if event.host in self.swarm.hosts:
             self.traffic.waits(event.host, len(self.swarm.hosts[event.host].wants), now_s)
@@ -75,6 +78,7 @@ class Registry:
         now_s : float
             The time by the clock of the events; may not run backwards.
         """
+        self._awake(now_s)
         self._expire(now_s)
         self._forget()
         said, self._said = self._said, []
@@ -85,6 +89,7 @@ class Registry:
 
     def second_tries(self, now_s: float) -> list[Command]:
         """Return fetches beside flights that take too long, for hosts that wait for nothing else; ask every second."""
+        self._awake(now_s)
         said: list[Command] = []
         for host in self.swarm.hosts.values():
             if host.ready or len(host.flights) >= self.limits.downloads:
@@ -247,6 +252,12 @@ class Registry:
         flight = host.flights.get((chunk_id, source))
         if flight is not None:
             self.swarm.end(flight)
+
+    def _awake(self, now_s: float) -> None:
+        """Have time that this process slept through count for nobody: signs of life of then are still to be heard."""
+        slept_s, self._asked_s = now_s - self._asked_s, now_s
+        if slept_s > _STALL * self.limits.lease_s:
+            self.swarm.delay(slept_s)
 
     def _expire(self, now_s: float) -> None:
         for flight in self.swarm.all_flights():

@@ -214,6 +214,12 @@ class Swarm:
             self.hosts[flight.source].uploads -= 1
         self._set_ready(host, flight.chunk_id)
 
+    def delay(self, seconds: float) -> None:
+        """Have everything that is under way begin and end so much later."""
+        for flight in self.all_flights():
+            flight.began_s += seconds
+            flight.ends_s += seconds
+
     def take_forgotten(self) -> list[str]:
         """Return the chunks that nobody holds, wants or fetches any more, each once."""
         doubtful, self._doubtful = self._doubtful, set()

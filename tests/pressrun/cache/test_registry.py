@@ -72,14 +72,32 @@ def test_a_silent_lease_ends_and_one_with_signs_of_life_does_not() -> None:
     cluster.registry.tell(Wants("slow", CHUNKS[:1]), 0.0)
     cluster.take_commands()
     cluster.registry.tell(Wants("other", CHUNKS[:1]), 1.0)
-    cluster.now = 9.0
+    cluster.pass_time(9.0)
     cluster.registry.tell(Alive("slow", ("c0",)), cluster.now)
-    cluster.now = 18.0
-    cluster.take_commands()
+    cluster.pass_time(9.0)
     assert [fetch.host for fetch in cluster.under_way] == ["slow"]
-    cluster.now = 19.1
-    cluster.take_commands()
+    cluster.pass_time(1.1)
     assert len([fetch for fetch in cluster.under_way if fetch.source == ORIGIN]) == 2
+
+
+def test_time_that_the_scheduler_slept_through_ends_no_lease_and_makes_nothing_late() -> None:
+    cluster = Simulation({"one": "", "two": "", "three": ""})
+    cluster.registry.tell(Holds("three", hashes("c4", "c5")), 0.0)
+    cluster.registry.tell(Holds("two", hashes("c5")), 0.0)
+    cluster.registry.tell(Wants("one", CHUNKS[4:5]), 0.0)
+    cluster.run()
+    cluster.want_all("one", "two")
+    cluster.take_commands()
+    under_way = list(cluster.under_way)
+    assert {fetch.source for fetch in under_way} > {ORIGIN}
+    cluster.now += 60.0
+    cluster.take_commands()
+    cluster.pass_time(9.0)
+    assert [fetch for fetch in cluster.under_way if fetch.source == ORIGIN] == [
+        fetch for fetch in under_way if fetch.source == ORIGIN
+    ]
+    cluster.pass_time(2.0)
+    assert len(cluster.origin_reads) > len([fetch for fetch in under_way if fetch.source == ORIGIN])
 
 
 def test_spoilt_bytes_are_fetched_elsewhere_and_their_sender_is_asked_to_look() -> None:
@@ -318,7 +336,6 @@ def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster.take_commands()
     quick, late = cluster.under_way
     cluster.arrive(quick)
-    cluster.now = 5.0
-    cluster.take_commands()
+    cluster.pass_time(5.0)
     (second,) = [fetch for fetch in cluster.under_way if fetch is not late]
     assert (second.chunk_id, second.source != late.source) == (late.chunk_id, True)
