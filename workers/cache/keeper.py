@@ -255,10 +255,16 @@ class Keeper:
             self._keep_held(others)
 
     def _keep(self, order: Fetch, came: Fetched) -> bool:
+        kept = False
         while waiting := self._waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
             if not all([bring.keep(order.chunk_id, came.data, came.xxh3) for bring in waiting]):
                 self._fail(order, "disk")
                 return False
+            kept = True
+        if not kept and self._store.find(order.chunk_id) is None:  # whoever waited for it gave up
+            self._fail(order, "unneeded")
+            self._want_still((order.chunk_id,))
+            return False
         near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
         cache_metrics().received("origin" if order.source == ORIGIN else near, len(came.data), came.seconds)
         self._send(Got(self._me.host, order.chunk_id, order.source, came.seconds, came.xxh3))

@@ -1,0 +1,78 @@
+"""What a keeper tells the registry of what it was sent for, in every outcome."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pressrun.cache.messages import ORIGIN, Abandoned, Event, Failed, Fetch, Got, Joined, Wants
+from pressrun.errors import InvalidModel
+from pressrun.location import Location
+from tests.workers.cache.chunk_hosts import until
+from tests.workers.cache.stored_models import manifest_of, model
+from workers.cache import keeper as keeping
+from workers.cache.chunk_client import ChunkClient
+from workers.cache.chunk_store import ChunkStore
+from workers.cache.keeper import Keeper
+
+PLACE = Location("s3://models/paint")
+FILES = model(3)
+MANIFEST = manifest_of(FILES, "r1")
+CHUNK_IDS = [chunk.chunk_id for chunk in MANIFEST.chunks()]
+
+
+class GatedOrigin:
+    """An origin that gives nothing before its gate is open."""
+
+    def __init__(self) -> None:
+        self.gate, self.asked = threading.Event(), threading.Event()
+
+    def read(self, path: str, start: int, digest: str, into: memoryview) -> None:
+        self.asked.set()
+        assert self.gate.wait(20)
+        into[:] = FILES[path][start : start + len(into)]
+
+
+@pytest.fixture
+def origin(monkeypatch: pytest.MonkeyPatch) -> Iterator[GatedOrigin]:
+    origin = GatedOrigin()
+    monkeypatch.setattr(keeping, "open_origin", lambda location, single_file: origin)
+    yield origin
+    origin.gate.set()
+
+
+@contextmanager
+def bringing(root: Path, said: list[Event], downloads: int = 6) -> Iterator[Keeper]:
+    """A keeper that brings the model, which whoever holds this is the registry of."""
+    keeper = Keeper(Joined("here", "", ""), ChunkStore(root), ChunkClient(bytes(32)), said.append, downloads)
+    with ThreadPoolExecutor() as threads:
+        bring = threads.submit(keeper.bring, PLACE, MANIFEST)
+        until(lambda: any(isinstance(news, Wants) for news in said))
+        try:
+            yield keeper
+        finally:
+            keeper.close()
+            with pytest.raises(InvalidModel):
+                bring.result(timeout=20)
+
+
+def read(chunk_id: str) -> Fetch:
+    return Fetch("here", chunk_id, ORIGIN, "", "", "", 12.0, 10.0)
+
+
+def test_a_chunk_that_came_when_its_model_was_given_up_is_not_told_as_held(tmp_path: Path, origin: GatedOrigin) -> None:
+    said: list[Event] = []
+    with bringing(tmp_path, said) as keeper:
+        keeper.obey(read(CHUNK_IDS[0]))
+        assert origin.asked.wait(20)
+        keeper._give_up(Abandoned("here", CHUNK_IDS[1], "it is gone"))
+        until(lambda: not keeper.waiting_chunks)
+        origin.gate.set()
+        until(lambda: any(isinstance(news, Got | Failed) for news in said))
+        (told,) = [news for news in said if isinstance(news, Got | Failed)]
+        assert (type(told), told.chunk_id, getattr(told, "fault", "")) == (Failed, CHUNK_IDS[0], "unneeded")
