@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -40,6 +39,7 @@ from workers.cache.fetching import Fetched, Fetcher, FetchFailed
 from workers.cache.held_chunks import ids_of
 from workers.cache.metrics import cache_metrics
 from workers.cache.origin import open_origin
+from workers.cache.origin_reads import OriginReads
 from workers.cache.published import Editions
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._brings: dict[str, Bring] = {}
         self._one_at_a_time: dict[str, threading.Lock] = {}
-        self._reading: Counter[str] = Counter()
+        self._reads = OriginReads()
         self._looking: Future[None] | None = None
         self._known: Editions = frozenset()
 
@@ -146,7 +146,7 @@ class Keeper:
         """Do what the registry says; returns at once."""
         try:
             if isinstance(command, Fetch):
-                self._threads.submit(self._fetch, command)
+                self._order(command)
             elif isinstance(command, Recheck):
                 self._threads.submit(self._recheck, command)
             else:
@@ -156,9 +156,7 @@ class Keeper:
 
     def beat(self) -> None:
         """Tell the registry which leases are alive; to be called a few times in a lease's time, returns at once."""
-        with self._lock:
-            reading = tuple(self._reading)
-        if reading:
+        if reading := self._reads.alive():
             self._send(Alive(self._me.host, reading))
         if self._looking is None or self._looking.done():
             with suppress(RuntimeError):  # closed meanwhile
@@ -219,18 +217,19 @@ class Keeper:
         with self._lock:
             return [bring for bring in self._brings.values() if chunk_id in bring.lacking]
 
-    def _fetch(self, order: Fetch) -> None:
-        from_origin = order.source == ORIGIN
-        with self._lock:
-            self._reading[order.chunk_id] += from_origin
+    def _order(self, order: Fetch) -> None:
+        # From now on, not only once a thread is free: an order that waits is carried out too.
+        read = self._reads.begin(order.chunk_id) if order.source == ORIGIN else 0
+        self._threads.submit(self._fetch, order, read)
+
+    def _fetch(self, order: Fetch, read: int) -> None:
         try:
             self._fetch_for(order, self._waiting_for(order.chunk_id))
         except Exception as error:  # whatever it is, the registry must hear of it, or the flight stays open
             logger.warning("a chunk could not be fetched", exc_info=True)
-            self._fail(order, "origin" if from_origin else "refused", f"{type(error).__name__}: {error}")
+            self._fail(order, "origin" if order.source == ORIGIN else "refused", f"{type(error).__name__}: {error}")
         finally:
-            with self._lock:
-                self._reading -= Counter({order.chunk_id: int(from_origin)})
+            self._reads.end(read)
 
     def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
         for bring in waiting:

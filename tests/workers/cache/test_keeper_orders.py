@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pressrun.cache.messages import ORIGIN, Abandoned, Event, Failed, Fetch, Got, Joined, Wants
+from pressrun.cache.messages import ORIGIN, Abandoned, Alive, Event, Failed, Fetch, Got, Joined, Wants
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from tests.workers.cache.chunk_hosts import until
@@ -76,3 +76,18 @@ def test_a_chunk_that_came_when_its_model_was_given_up_is_not_told_as_held(tmp_p
         until(lambda: any(isinstance(news, Got | Failed) for news in said))
         (told,) = [news for news in said if isinstance(news, Got | Failed)]
         assert (type(told), told.chunk_id, getattr(told, "fault", "")) == (Failed, CHUNK_IDS[0], "unneeded")
+
+
+def test_a_read_that_waits_for_a_thread_is_alive(tmp_path: Path, origin: GatedOrigin) -> None:
+    said: list[Event] = []
+    with bringing(tmp_path, said, downloads=1) as keeper:
+        for chunk_id in CHUNK_IDS[:2]:
+            keeper.obey(read(chunk_id))
+        keeper.beat()
+        (alive,) = [news for news in said if isinstance(news, Alive)]
+        assert set(alive.chunk_ids) == set(CHUNK_IDS[:2])
+        origin.gate.set()
+        until(lambda: len([news for news in said if isinstance(news, Got)]) == 2)
+        said.clear()
+        keeper.beat()
+        assert not any(isinstance(news, Alive) for news in said)
