@@ -38,9 +38,10 @@ from workers.cache.chunk_store import ChunkStore
 from workers.cache.fetching import Fetched, Fetcher, FetchFailed
 from workers.cache.held_chunks import ids_of
 from workers.cache.metrics import cache_metrics
-from workers.cache.origin import open_origin
+from workers.cache.origin import OriginFailed, open_origin
 from workers.cache.origin_reads import OriginReads
 from workers.cache.published import Editions
+from workers.cache.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Keeper:
         self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
         self._lock = threading.Lock()
         self._brings: dict[str, Bring] = {}
-        self._one_at_a_time: dict[str, threading.Lock] = {}
+        self._turns = Turns()
         self._reads = OriginReads()
         self._looking: Future[None] | None = None
         self._known: Editions = frozenset()
@@ -108,20 +109,18 @@ class Keeper:
         single_file : bool
             Whether the location may be a file itself.
         timeout_s : float or None
-            How long to wait for another process that fills it, and then for its chunks; None as long as it takes.
+            How long to wait for whoever else fills it, and then for its chunks; None as long as it takes.
 
         Raises
         ------
         InvalidModel
             If a chunk cannot be had, or not in time, or the budget or the disk have no room.
         CacheInUse
-            If another process is still filling it when the time is up.
+            If somebody else is still filling it when the time is up.
         OriginFailed
             If the location cannot be opened.
         """
-        with self._lock:
-            mine = self._one_at_a_time.setdefault(manifest.revision, threading.Lock())
-        with mine:
+        with self._turns.turn(manifest.revision, timeout_s, lambda: self._lend(location, manifest, single_file)):
             folder = self._store.folder_of(manifest)
             if folder is not None:
                 return Brought(folder)
@@ -182,6 +181,14 @@ class Keeper:
         except Exception:  # the next look may go well
             logger.exception("the cache folder could not be looked at")
 
+    def _lend(self, location: Location | None, manifest: ChunkManifest, single_file: bool) -> None:
+        """Give a bring of a revision that was begun from peers alone the origin that is known by now."""
+        with self._lock:
+            bring = self._brings.get(manifest.revision)
+        if location and bring is not None and bring.origin is None:
+            with suppress(InvalidModel, OriginFailed):  # it is tried again when it is the asker's turn
+                bring.origin, bring.place = open_origin(location, single_file), str(location)
+
     def _begin(self, bring: Bring) -> None:
         with self._lock:
             self._brings[bring.revision] = bring
@@ -215,7 +222,8 @@ class Keeper:
 
     def _waiting_for(self, chunk_id: str) -> list[Bring]:
         with self._lock:
-            return [bring for bring in self._brings.values() if chunk_id in bring.lacking]
+            waiting = [bring for bring in self._brings.values() if chunk_id in bring.lacking]
+        return sorted(waiting, key=lambda bring: bring.origin is None)  # the first one reads
 
     def _order(self, order: Fetch) -> None:
         # From now on, not only once a thread is free: an order that waits is carried out too.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from pressrun.cache.messages import ORIGIN, Abandoned, Alive, Event, Failed, Fetch, Got, Joined, Wants
-from pressrun.errors import InvalidModel
+from pressrun.cache.sources import Limits
+from pressrun.errors import CacheInUse, InvalidModel
 from pressrun.location import Location
 from tests.workers.cache.chunk_hosts import until
-from tests.workers.cache.stored_models import manifest_of, model
+from tests.workers.cache.stored_models import contents, manifest_of, model
 from workers.cache import keeper as keeping
+from workers.cache.alone import AloneKeeper
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.keeper import Keeper
@@ -91,3 +94,22 @@ def test_a_read_that_waits_for_a_thread_is_alive(tmp_path: Path, origin: GatedOr
         said.clear()
         keeper.beat()
         assert not any(isinstance(news, Alive) for news in said)
+
+
+def test_a_model_comes_from_its_origin_though_it_was_asked_of_peers_alone_before(
+    tmp_path: Path, origin: GatedOrigin, revision: str
+) -> None:
+    origin.gate.set()
+    with AloneKeeper(ChunkStore(tmp_path), Limits(ban_s=0.1)) as keeper, ThreadPoolExecutor() as threads:
+        from_peers = threads.submit(keeper.bring, None, manifest_of(FILES, revision), timeout_s=20.0)
+        until(lambda: keeper.waiting_chunks > 0)
+        began = time.monotonic()
+        assert contents(keeper.bring(PLACE, MANIFEST).path) == FILES
+        assert contents(from_peers.result(timeout=20).path) == FILES
+        assert time.monotonic() - began < 10
+
+
+def test_who_waits_for_a_turn_does_so_no_longer_than_it_wants_to(tmp_path: Path, origin: GatedOrigin) -> None:
+    said: list[Event] = []
+    with bringing(tmp_path, said) as keeper, pytest.raises(CacheInUse, match=r"more than 0\.1 s"):
+        keeper.bring(None, MANIFEST, timeout_s=0.1)
