@@ -6,7 +6,6 @@ Knows nothing of Dask, nor of why a chunk comes from where it comes: it tells wh
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -33,6 +32,7 @@ from pressrun.cache.traffic_report import WireSource
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Bring, Brought, bring_of
+from workers.cache.brings import Brings
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.fetching import Fetched, Fetcher, FetchFailed
@@ -71,8 +71,7 @@ class Keeper:
         self._fetcher = Fetcher(client)
         self._send = send
         self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
-        self._lock = threading.Lock()
-        self._brings: dict[str, Bring] = {}
+        self._brings = Brings()
         self._turns = Turns()
         self._reads = OriginReads()
         self._looking: Future[None] | None = None
@@ -81,14 +80,13 @@ class Keeper:
     @property
     def waiting_chunks(self) -> int:
         """Chunks that are to come to this host."""
-        with self._lock:
-            return sum(len(bring.lacking) for bring in self._brings.values())
+        return self._brings.waiting_chunks
 
     def announce(self, gives_only: bool = False) -> None:
         """Tell the registry that this host is there, what it holds, and, unless it only gives, what it waits for."""
         self._send(self._me)
         self._send(Holds(self._me.host, self._store.held()))
-        for bring in () if gives_only else self._all_brings():
+        for bring in () if gives_only else self._brings.all():
             self._send(bring.wants(self._me.host))
 
     def bring(
@@ -163,7 +161,7 @@ class Keeper:
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
-        for bring in self._all_brings():
+        for bring in self._brings.all():
             bring.fail("the worker was closed")
         self._fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -183,15 +181,13 @@ class Keeper:
 
     def _lend(self, location: Location | None, manifest: ChunkManifest, single_file: bool) -> None:
         """Give a bring of a revision that was begun from peers alone the origin that is known by now."""
-        with self._lock:
-            bring = self._brings.get(manifest.revision)
+        bring = self._brings.of(manifest.revision)
         if location and bring is not None and bring.origin is None:
             with suppress(InvalidModel, OriginFailed):  # it is tried again when it is the asker's turn
                 bring.origin, bring.place = open_origin(location, single_file), str(location)
 
     def _begin(self, bring: Bring) -> None:
-        with self._lock:
-            self._brings[bring.revision] = bring
+        self._brings.add(bring)
         bring.keep_held()  # what other brings got before they knew of this one; what they get now, it is given
         self._send(Holds(self._me.host, self._store.held()))
         wants = bring.wants(self._me.host)
@@ -200,10 +196,7 @@ class Keeper:
         self._send(replace(wants, had_bytes=had_bytes))
 
     def _forget(self, bring: Bring) -> None:
-        with self._lock:
-            self._brings.pop(bring.revision, None)
-            others = {chunk_id for other in self._brings.values() for chunk_id in tuple(other.lacking)}
-        self._take_back(tuple(set(bring.lacking) - others))
+        self._take_back(self._brings.remove(bring))
 
     def _take_back(self, chunk_ids: tuple[str, ...]) -> None:
         self._send(Unwanted(self._me.host, chunk_ids))
@@ -211,28 +204,22 @@ class Keeper:
 
     def _want_still(self, chunk_ids: tuple[str, ...]) -> None:
         """Ask again for what a bring lacks, after news that took the wish back, perhaps while it was made."""
-        for bring in self._all_brings():
+        for bring in self._brings.all():
             lacking = set(bring.lacking)
             if not lacking.isdisjoint(chunk_ids):
                 self._send(bring.wants(self._me.host, lacking.intersection(chunk_ids)))
 
-    def _all_brings(self) -> list[Bring]:
-        with self._lock:
-            return list(self._brings.values())
-
-    def _waiting_for(self, chunk_id: str) -> list[Bring]:
-        with self._lock:
-            waiting = [bring for bring in self._brings.values() if chunk_id in bring.lacking]
-        return sorted(waiting, key=lambda bring: bring.origin is None)  # the first one reads
-
     def _order(self, order: Fetch) -> None:
+        if order.source == ORIGIN and self._reads.hangs(order.chunk_id):
+            self._fail(order, "origin", "its origin has not answered an earlier read of this host")
+            return
         # From now on, not only once a thread is free: an order that waits is carried out too.
         read = self._reads.begin(order.chunk_id) if order.source == ORIGIN else 0
         self._threads.submit(self._fetch, order, read)
 
     def _fetch(self, order: Fetch, read: int) -> None:
         try:
-            self._fetch_for(order, self._waiting_for(order.chunk_id))
+            self._fetch_for(order, self._brings.waiting_for(order.chunk_id))
         except Exception as error:  # whatever it is, the registry must hear of it, or the flight stays open
             logger.warning("a chunk could not be fetched", exc_info=True)
             self._fail(order, "origin" if order.source == ORIGIN else "refused", f"{type(error).__name__}: {error}")
@@ -242,7 +229,7 @@ class Keeper:
     def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
         for bring in waiting:
             bring.keep_held([order.chunk_id])  # another revision here may have it under another id
-        waiting = self._waiting_for(order.chunk_id)
+        waiting = self._brings.waiting_for(order.chunk_id)
         chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
         if chunk is None:
             self._fail(order, "unneeded")
@@ -263,7 +250,7 @@ class Keeper:
 
     def _keep(self, order: Fetch, came: Fetched) -> bool:
         kept = False
-        while waiting := self._waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
+        while waiting := self._brings.waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
             if not all([bring.keep(order.chunk_id, came.data, came.xxh3) for bring in waiting]):
                 self._fail(order, "disk")
                 return False
@@ -279,7 +266,7 @@ class Keeper:
         return True
 
     def _keep_held(self, only: set[str] | None = None) -> None:
-        for bring in self._all_brings():
+        for bring in self._brings.all():
             if came := bring.keep_held(only):
                 self._take_back(came)
 
@@ -287,11 +274,11 @@ class Keeper:
         if not self._store.recheck(order.chunk_id):
             logger.warning("a chunk on this host is spoilt and was dropped")
             self._send(Dropped(self._me.host, (order.chunk_id,)))
-        for bring in filter(Bring.lacks_again, self._all_brings()):
+        for bring in filter(Bring.lacks_again, self._brings.all()):
             self._send(bring.wants(self._me.host))
 
     def _give_up(self, command: Abandoned) -> None:
-        brings = [bring for bring in self._all_brings() if command.chunk_id in bring.filling.chunk_ids]
+        brings = [bring for bring in self._brings.all() if command.chunk_id in bring.filling.chunk_ids]
         for bring in brings:
             bring.give_up(command.chunk_id, command.reason)
         if not brings:  # its revision may be published by now

@@ -22,6 +22,7 @@ from workers.cache.alone import AloneKeeper
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.keeper import Keeper
+from workers.cache.origin_reads import OriginReads
 
 PLACE = Location("s3://models/paint")
 FILES = model(3)
@@ -96,6 +97,27 @@ def test_a_read_that_waits_for_a_thread_is_alive(tmp_path: Path, origin: GatedOr
         assert not any(isinstance(news, Alive) for news in said)
 
 
+def test_a_read_that_hangs_is_not_alive_for_ever_nor_begun_once_more_beside_it(
+    tmp_path: Path, origin: GatedOrigin
+) -> None:
+    said: list[Event] = []
+    now = [0.0]
+    with bringing(tmp_path, said) as keeper:
+        keeper._reads = OriginReads(hung_s=2100.0, clock=lambda: now[0])
+        keeper.obey(read(CHUNK_IDS[0]))
+        now[0] = 2000.0
+        keeper.beat()
+        assert Alive("here", (CHUNK_IDS[0],)) in said
+        now[0] = 2100.0
+        said.clear()
+        keeper.beat()
+        assert not any(isinstance(news, Alive) for news in said)
+        keeper.obey(read(CHUNK_IDS[0]))
+        (failed,) = [news for news in said if isinstance(news, Failed)]
+        assert (failed.fault, "not answered" in failed.reason) == ("origin", True)
+
+
+@pytest.mark.parametrize("revision", ["r1", "r2"])
 def test_a_model_comes_from_its_origin_though_it_was_asked_of_peers_alone_before(
     tmp_path: Path, origin: GatedOrigin, revision: str
 ) -> None:
