@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from functools import singledispatchmethod
 
+from pressrun.cache.giving_up import GivingUp
 from pressrun.cache.messages import (
     ORIGIN,
-    Abandoned,
     Alive,
     Command,
     Dropped,
@@ -61,7 +61,13 @@ class Registry:
         self._accusers: dict[str, set[str]] = {}
         self._pace = PeerPace(limits)
         self._said: list[Command] = []
+        self._giving_up = GivingUp(self.swarm)
         self._asked_s = 0.0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last answer was cut short, so that nobody is held up by it: ask again soon."""
+        return self._giving_up.has_more
 
     def tell(self, event: Event, now_s: float) -> None:
         """Take in what happened; what follows from it comes by `commands`. News of hosts not known is passed over."""
@@ -81,7 +87,7 @@ class Registry:
         self._awake(now_s)
         self._expire(now_s)
         self._forget()
-        said, self._said = self._said, []
+        said, self._said = [*self._said, *self._giving_up.take()], []
         waiting = sorted((host for host in self.swarm.hosts.values() if host.wants), key=lambda host: len(host.flights))
         while waiting:  # one chunk a host and round, so that nobody takes all leases
             waiting = [host for host in waiting if self._send_for_next(host, said, now_s)]
@@ -167,7 +173,7 @@ class Registry:
         self._end(host, event.chunk_id, event.source)
         known = self._hashes.setdefault(event.chunk_id, event.xxh3)
         if known != event.xxh3:  # only where a lease ended early and the origin gave two readers different bytes
-            self._abandon(host, event.chunk_id, "it was changed at its origin while it was read")
+            self._giving_up.chunks_of(host, (event.chunk_id,), "it was changed at its origin while it was read")
             return
         host.bans.pop(at_origin(place) if event.source == ORIGIN else event.source, None)
         self._enter(host, event, now_s)
@@ -186,7 +192,7 @@ class Registry:
             return
         self.traffic.faulted(host.name, event.fault)
         if event.fault == "disk":
-            self._abandon(host, event.chunk_id, event.reason)
+            self._giving_up.chunks_of(host, (event.chunk_id,), event.reason)
             return
         if event.fault == "missing":  # no fault of the peer, only of what is known of it
             if event.source in self.swarm.hosts:
@@ -220,14 +226,11 @@ class Registry:
 
     def _heed_origin(self, event: Failed, place: str, now_s: float) -> None:
         verdict = self._origin_faults.failed(place, event.chunk_id, event.fault, now_s)
-        if verdict == "patience":
-            return
-        lost = [event.chunk_id] if verdict == "chunk lost" else self.swarm.wanted(place)
-        for chunk_id in lost:
-            self._origin_faults.forget(chunk_id)
-            for name in list(self.swarm.wanting(chunk_id)):
-                if not self.swarm.givers(name, chunk_id):
-                    self._abandon(self.swarm.hosts[name], chunk_id, event.reason)
+        if verdict == "chunk lost":
+            self._origin_faults.forget(event.chunk_id)
+            self._giving_up.chunk(event.chunk_id, event.reason)
+        elif verdict == "place lost":
+            self._giving_up.place(place, event.reason)
 
     def _accuse(self, host: HostState, event: Failed, now_s: float) -> None:
         self._said.append(Recheck(event.source, event.chunk_id))
@@ -239,10 +242,6 @@ class Registry:
             for other in self.swarm.hosts.values():
                 other.ban(event.source).strike(now_s, self.limits.corrupt_ban_s)
             accusers.clear()
-
-    def _abandon(self, host: HostState, chunk_id: str, reason: str) -> None:
-        self.swarm.unwant(host, chunk_id)
-        self._said.append(Abandoned(host.name, chunk_id, reason))
 
     def _place_of(self, host: HostState, event: Got | Failed) -> str:
         flight = host.flights.get((event.chunk_id, event.source))

@@ -230,17 +230,21 @@ class Swarm:
         """Return the names of the hosts that have a chunk."""
         return self._holders.get(chunk_id, set())
 
-    def givers(self, name: str, chunk_id: str) -> set[str]:
-        """Return the names of the other hosts that have a chunk, as a host sees it."""
-        return self.holders(chunk_id) - {name}
+    def has_giver(self, name: str, chunk_id: str) -> bool:
+        """Return whether another host than this one has a chunk."""
+        holders = self.holders(chunk_id)
+        return len(holders) > (name in holders)
 
     def wanting(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that lack a chunk."""
         return self._wanting.get(chunk_id, set())
 
-    def wanted(self, place: str) -> list[str]:
-        """Return every chunk that a host lacks and would read at one place of the origin."""
-        return [chunk_id for chunk_id in self._wanting if self._places[chunk_id] == place]
+    def only_at(self, place: str, name: str) -> tuple[str, ...]:
+        """Return what a host lacks that nobody else has and that it would read at one place of the origin."""
+        wants = self.hosts[name].wants if name in self.hosts else ()
+        return tuple(
+            chunk_id for chunk_id in wants if self._places[chunk_id] == place and not self.has_giver(name, chunk_id)
+        )
 
     def place_of(self, chunk_id: str) -> str:
         """Return where at the origin a chunk lies that somebody lacks."""

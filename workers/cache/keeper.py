@@ -278,15 +278,18 @@ class Keeper:
             self._send(bring.wants(self._me.host))
 
     def _give_up(self, command: Abandoned) -> None:
-        brings = [bring for bring in self._brings.all() if command.chunk_id in bring.filling.chunk_ids]
+        brings = self._brings.all()
         for bring in brings:
-            bring.give_up(command.chunk_id, command.reason)
-        if not brings:  # its revision may be published by now
-            self._threads.submit(self._withdraw, command.chunk_id)
+            bring.give_up(command.chunk_ids, command.reason)
+        others = [name for name in command.chunk_ids if not any(name in bring.filling.chunk_ids for bring in brings)]
+        if others:  # their revision may be published by now
+            self._threads.submit(self._withdraw, others)
 
-    def _withdraw(self, chunk_id: str) -> None:
-        if not self._store.recheck(chunk_id, even_sound=True):
-            self._send(Dropped(self._me.host, (chunk_id,)))
+    def _withdraw(self, chunk_ids: list[str]) -> None:
+        held = [chunk_id for chunk_id in chunk_ids if self._store.find(chunk_id) is not None]
+        gone = tuple(chunk_id for chunk_id in held if not self._store.recheck(chunk_id, even_sound=True))
+        if gone:
+            self._send(Dropped(self._me.host, gone))
 
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
         cache_metrics().faulted(fault)

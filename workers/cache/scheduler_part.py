@@ -172,6 +172,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
     def _speak(self) -> None:
         self._will_speak = False
         self._send(self._registry.commands(time.monotonic()))
+        if self._registry.has_more:
+            self._speak_soon()
 
     def _send(self, commands: list[Command]) -> None:
         for command in commands:

@@ -175,7 +175,7 @@ def test_a_chunk_that_the_origin_cannot_give_is_given_up_for_everybody_while_it_
     cluster.want_all()
     tries = failing(cluster, lambda fetch: fetch.chunk_id == "c0")
     assert tries == LIMITS.attempts
-    assert set(cluster.said) == {Abandoned(name, "c0", "it is shut") for name in ("one", "two")}
+    assert set(cluster.said) == {Abandoned(name, ("c0",), "it is shut") for name in ("one", "two")}
 
 
 def test_bytes_that_the_origin_has_other_than_were_published_are_given_up_after_a_few_reads() -> None:
@@ -190,9 +190,9 @@ def test_all_that_only_a_shut_origin_has_is_given_up_after_minutes(number: int) 
     cluster.want_all()
     failing(cluster, lambda fetch: True)
     assert LIMITS.origin_patience_s <= cluster.now < 2 * LIMITS.origin_patience_s
-    assert {(said.host, said.chunk_id) for said in cluster.said if isinstance(said, Abandoned)} == {
-        (host, chunk.chunk_id) for host in cluster.zones for chunk in CHUNKS
-    }
+    assert {
+        (said.host, chunk_id) for said in cluster.said if isinstance(said, Abandoned) for chunk_id in said.chunk_ids
+    } == {(host, chunk.chunk_id) for host in cluster.zones for chunk in CHUNKS}
 
 
 def test_an_origin_that_is_away_for_minutes_is_waited_for() -> None:
@@ -235,9 +235,9 @@ def test_a_broken_bucket_is_waited_for_though_another_gives_and_slows_nobody_who
 
 def test_what_only_a_broken_bucket_has_is_given_up_after_minutes_though_another_gives() -> None:
     cluster = broken_beside_sound(2 * LIMITS.origin_patience_s)
-    assert {(said.host, said.chunk_id) for said in cluster.said if isinstance(said, Abandoned)} == {
-        (name, chunk.chunk_id) for name in ("one", "two") for chunk in CHUNKS
-    }
+    assert {
+        (said.host, chunk_id) for said in cluster.said if isinstance(said, Abandoned) for chunk_id in said.chunk_ids
+    } == {(name, chunk.chunk_id) for name in ("one", "two") for chunk in CHUNKS}
 
 
 def test_a_host_goes_on_reading_one_bucket_while_another_fails_it() -> None:
@@ -257,7 +257,7 @@ def test_what_the_origin_has_no_more_is_given_up_at_once() -> None:
     cluster.take_commands()
     cluster.registry.tell(Failed("one", "c0", ORIGIN, "gone", "deleted"), 0.0)
     cluster.take_commands()
-    assert cluster.said == [Abandoned("one", "c0", "deleted")]
+    assert cluster.said == [Abandoned("one", ("c0",), "deleted")]
 
 
 def test_a_reader_of_other_bytes_than_its_neighbours_is_told_so() -> None:
@@ -339,3 +339,21 @@ def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster.pass_time(5.0)
     (second,) = [fetch for fetch in cluster.under_way if fetch is not late]
     assert (second.chunk_id, second.source != late.source) == (late.chunk_id, True)
+
+
+def test_a_lost_origin_is_told_in_one_message_a_host_and_few_hosts_at_a_time() -> None:
+    chunks = tuple(WantedChunk(f"c{number}", 100) for number in range(4000))
+    cluster = Simulation({f"h{number}": "" for number in range(6)}, LONG_READS)
+    for name in cluster.zones:
+        cluster.registry.tell(Wants(name, chunks), 0.0)
+    cluster.registry.tell(Holds("h0", hashes("c7")), 0.0)
+    cluster.registry._giving_up.place("", "it is shut")
+    answers = []
+    while not answers or cluster.registry.has_more:
+        answers.append([said for said in cluster.registry.commands(0.0) if isinstance(said, Abandoned)])
+    assert max(map(len, answers)) == 3
+    told = {said.host: set(said.chunk_ids) for answer in answers for said in answer}
+    assert len(told) == sum(map(len, answers)) == 6
+    assert {name: len(chunk_ids) for name, chunk_ids in told.items()} == dict.fromkeys(cluster.zones, 3999) | {
+        "h0": 4000
+    }

@@ -74,7 +74,7 @@ def test_a_chunk_that_came_when_its_model_was_given_up_is_not_told_as_held(tmp_p
     with bringing(tmp_path, said) as keeper:
         keeper.obey(read(CHUNK_IDS[0]))
         assert origin.asked.wait(20)
-        keeper._give_up(Abandoned("here", CHUNK_IDS[1], "it is gone"))
+        keeper._give_up(Abandoned("here", (CHUNK_IDS[1],), "it is gone"))
         until(lambda: not keeper.waiting_chunks)
         origin.gate.set()
         until(lambda: any(isinstance(news, Got | Failed) for news in said))
