@@ -34,6 +34,7 @@ from pressrun.cache.traffic_report import WireSource
 
 _STALL = 0.25  # of a lease, within which every reader says several times that it is alive
 _ACCUSERS = 2  # hosts that received spoilt bytes from one host before nobody asks it any more
+_SETTLED = 20_000  # wishes that one answer looks at, as chunks are to be had or are so no more
 _DEFAULT_LIMITS = Limits()
 
 
@@ -67,7 +68,7 @@ class Registry:
     @property
     def has_more(self) -> bool:
         """Whether the last answer was cut short, so that nobody is held up by it: ask again soon."""
-        return self._giving_up.has_more
+        return self._giving_up.has_more or not self.swarm.is_settled
 
     def tell(self, event: Event, now_s: float) -> None:
         """Take in what happened; what follows from it comes by `commands`. News of hosts not known is passed over."""
@@ -87,6 +88,7 @@ class Registry:
         self._awake(now_s)
         self._expire(now_s)
         self._forget()
+        self.swarm.settle(_SETTLED)
         said, self._said = [*self._said, *self._giving_up.take()], []
         waiting = sorted((host for host in self.swarm.hosts.values() if host.wants), key=lambda host: len(host.flights))
         while waiting:  # one chunk a host and round, so that nobody takes all leases

@@ -114,6 +114,8 @@ class Swarm:
         # tried in vain comes first. Values mean nothing.
         self.unread: dict[str, OrderedDict[str, None]] = {}
         self._places: dict[str, str] = {}  # of what somebody wants, as the first one said
+        # Chunks whose first holder came or whose last one went, of which those who want them do not know yet.
+        self._unsettled: OrderedDict[str, None] = OrderedDict()
         self._doubtful: set[str] = set()  # chunks that nobody may hold, want nor fetch any more
         self._holders: dict[str, set[str]] = {}
         self._wanting: dict[str, set[str]] = {}
@@ -142,10 +144,20 @@ class Swarm:
     def hold(self, host: HostState, chunk_id: str) -> None:
         """Note that a host has a chunk, for others; it may still want it, for a revision that does not have it yet."""
         host.held.add(chunk_id)
+        if chunk_id not in self._holders:
+            self._unsettled[chunk_id] = None
         self._holders.setdefault(chunk_id, set()).add(host.name)
         self._set_unread(chunk_id)
-        for name in self._wanting.get(chunk_id, ()):
-            self._set_ready(self.hosts[name], chunk_id)
+
+    def settle(self, most: int) -> None:
+        """Have hosts know what is to be had since, and what is so no more; stops after about so many of their wishes."""
+        while self._unsettled and most > 0:
+            chunk_id, _ = self._unsettled.popitem(last=False)
+            names = self.wanting(chunk_id)
+            most -= 1 + len(names)
+            for name in names:
+                self.hosts[name].ready.pop(chunk_id, None)
+                self._set_ready(self.hosts[name], chunk_id)
 
     def drop(self, host: HostState, chunk_id: str) -> None:
         """Note that a host has a chunk no more."""
@@ -155,8 +167,7 @@ class Swarm:
         if not holders:
             self._holders.pop(chunk_id, None)
             self._doubtful.add(chunk_id)
-            for name in self._wanting.get(chunk_id, ()):
-                self.hosts[name].ready.pop(chunk_id, None)
+            self._unsettled[chunk_id] = None
             self._set_unread(chunk_id)
 
     def want(self, host: HostState, chunk: WantedChunk, place: str = "") -> None:
@@ -226,6 +237,11 @@ class Swarm:
         known = (self._holders, self._wanting, self._flying)
         return [chunk_id for chunk_id in doubtful if not any(chunk_id in chunks for chunks in known)]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every host knows what is to be had."""
+        return not self._unsettled
+
     def holders(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that have a chunk."""
         return self._holders.get(chunk_id, set())
@@ -263,7 +279,7 @@ class Swarm:
         return [flight for flights in self._flying.values() for flight in flights.values()]
 
     def _set_ready(self, host: HostState, chunk_id: str) -> None:
-        under_way = any(flying.host == host.name for flying in self.flying(chunk_id))
+        under_way = any(fetched == chunk_id for fetched, _ in host.flights)
         if chunk_id in host.wants and not under_way and self._holders.get(chunk_id):
             host.ready[chunk_id] = None
 

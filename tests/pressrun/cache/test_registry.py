@@ -357,3 +357,23 @@ def test_a_lost_origin_is_told_in_one_message_a_host_and_few_hosts_at_a_time() -
     assert {name: len(chunk_ids) for name, chunk_ids in told.items()} == dict.fromkeys(cluster.zones, 3999) | {
         "h0": 4000
     }
+
+
+def test_a_holder_of_much_that_many_want_is_taken_in_bit_by_bit() -> None:
+    chunks = tuple(WantedChunk(f"c{number}", 100) for number in range(6000))
+    cluster = Simulation({f"h{number}": "" for number in range(11)})
+    for number in range(1, 11):
+        cluster.registry.tell(Wants(f"h{number}", chunks), 0.0)
+    hosts = cluster.registry.swarm.hosts
+    cluster.registry.tell(Holds("h0", hashes(*(chunk.chunk_id for chunk in chunks))), 0.0)
+    assert not any(host.ready for host in hosts.values())
+    cluster.take_commands()
+    assert cluster.under_way
+    assert 0 < sum(len(host.ready) for host in hosts.values()) <= 20_000
+    while cluster.registry.has_more:
+        cluster.take_commands()
+    assert sum(len(host.ready) + len(host.flights) for host in hosts.values()) >= 60_000
+    cluster.registry.tell(Left("h0"), 0.0)
+    while cluster.registry.has_more:
+        cluster.take_commands()
+    assert not any(host.ready for host in hosts.values())
