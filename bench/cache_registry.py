@@ -73,10 +73,11 @@ class Load:
     def run(self, seconds: float) -> None:
         """Answer flights until all is over, or for so long by the clock on the wall."""
         until, tick_s = time.monotonic() + seconds, self.now_s
-        while self.answers and time.monotonic() < until:
-            gathered_s = self.answers[0][0] + _GATHER_S
+        while (self.answers or self.registry.has_more) and time.monotonic() < until:
+            since_s = self.now_s if self.registry.has_more else self.answers[0][0]
+            gathered_s = since_s + _GATHER_S
             while self.answers and self.answers[0][0] <= gathered_s:
-                self.now_s, _, event = heapq.heappop(self.answers)
+                self.now_s, _, event = heapq.heappop(self.answers)  # time does not run backwards: answers are later
                 self.tell(event)
             self.now_s = gathered_s
             ticks = self.now_s > tick_s + _TICK_S

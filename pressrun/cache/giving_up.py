@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from pressrun.cache.host_state import HostState
 from pressrun.cache.messages import Abandoned
-from pressrun.cache.swarm import HostState, Swarm
+from pressrun.cache.swarm import Swarm
 
 _NAMED = 10_000  # chunks after which an answer names no more hosts
 

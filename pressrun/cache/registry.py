@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import singledispatchmethod
 
 from pressrun.cache.giving_up import GivingUp
+from pressrun.cache.host_state import Ban, Flight, HostState
 from pressrun.cache.messages import (
     ORIGIN,
     Alive,
@@ -27,8 +28,9 @@ from pressrun.cache.messages import (
 )
 from pressrun.cache.origin_faults import OriginFaults
 from pressrun.cache.peer_pace import PeerPace
-from pressrun.cache.sources import Choice, Limits, choose, peer_for
-from pressrun.cache.swarm import Ban, Flight, HostState, Swarm, at_origin
+from pressrun.cache.rounds import in_rounds
+from pressrun.cache.sources import Choice, Limits, Vain, choose, peer_for
+from pressrun.cache.swarm import Swarm, at_origin
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import WireSource
 
@@ -64,11 +66,12 @@ class Registry:
         self._said: list[Command] = []
         self._giving_up = GivingUp(self.swarm)
         self._asked_s = 0.0
+        self._is_cut_short = False
 
     @property
     def has_more(self) -> bool:
         """Whether the last answer was cut short, so that nobody is held up by it: ask again soon."""
-        return self._giving_up.has_more or not self.swarm.is_settled
+        return self._giving_up.has_more or not self.swarm.is_settled or self._is_cut_short
 
     def tell(self, event: Event, now_s: float) -> None:
         """Take in what happened; what follows from it comes by `commands`. News of hosts not known is passed over."""
@@ -90,9 +93,9 @@ class Registry:
         self._forget()
         self.swarm.settle(_SETTLED)
         said, self._said = [*self._said, *self._giving_up.take()], []
-        waiting = sorted((host for host in self.swarm.hosts.values() if host.wants), key=lambda host: len(host.flights))
-        while waiting:  # one chunk a host and round, so that nobody takes all leases
-            waiting = [host for host in waiting if self._send_for_next(host, said, now_s)]
+        free = self.swarm.free_hosts(self.limits.downloads)
+        vain: Vain = set()
+        self._is_cut_short = in_rounds(free, lambda host: self._send_for_next(host, said, vain, now_s))
         return said
 
     def second_tries(self, now_s: float) -> list[Command]:
@@ -103,7 +106,7 @@ class Registry:
             if host.ready or len(host.flights) >= self.limits.downloads:
                 continue
             for flight in list(host.flights.values()):
-                if flight.source == ORIGIN or self._is_doubled(flight) or not self._is_late(flight, now_s):
+                if flight.source == ORIGIN or host.is_doubled(flight) or not self._is_late(flight, now_s):
                     continue
                 source = peer_for(self.swarm, host, flight.chunk_id, self.limits, now_s)
                 if source is not None:
@@ -271,8 +274,8 @@ class Registry:
             self._sizes.pop(chunk_id, None)
             self._origin_faults.forget(chunk_id)
 
-    def _send_for_next(self, host: HostState, said: list[Command], now_s: float) -> bool:
-        choice = choose(self.swarm, host, self.limits, now_s)
+    def _send_for_next(self, host: HostState, said: list[Command], vain: Vain, now_s: float) -> bool:
+        choice = choose(self.swarm, host, self.limits, now_s, vain)
         if choice is not None:
             said.append(self._send(host, choice, now_s))
         return choice is not None
@@ -292,9 +295,6 @@ class Registry:
 
     def _is_late(self, flight: Flight, now_s: float) -> bool:
         return self._pace.is_late(self._sizes.get(flight.chunk_id, 0), now_s - flight.began_s)
-
-    def _is_doubled(self, flight: Flight) -> bool:
-        return sum(other.host == flight.host for other in self.swarm.flying(flight.chunk_id)) > 1
 
 
 __all__ = ["Registry"]

@@ -7,98 +7,10 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+from pressrun.cache.host_state import Flight, HostState
 from pressrun.cache.messages import ORIGIN, WantedChunk
 from pressrun.cache.origin_pace import OriginPace
-
-
-@dataclass(slots=True)
-class Flight:
-    """One chunk on its way to one host; where it comes from the origin, this is the lease.
-
-    Parameters
-    ----------
-    chunk_id : str
-        The chunk.
-    host : str
-        Who gets it.
-    source : str
-        The host it comes from, or `ORIGIN`.
-    began_s : float
-        When it was sent for.
-    ends_s : float
-        When it counts as lost, if nothing is heard.
-    place : str
-        Where the origin has it, if it comes from there.
-    """
-
-    chunk_id: str
-    host: str
-    source: str
-    began_s: float
-    ends_s: float
-    place: str = ""
-
-
-@dataclass(slots=True)
-class Ban:
-    """Until when a host keeps away from a source, and how often in a row that came to be."""
-
-    until_s: float = 0.0
-    strikes: int = 0
-
-    def strike(self, now_s: float, first_s: float) -> None:
-        """Keep away once more, longer each time."""
-        if self.until_s > now_s:  # what was under way at once fails at once, and says no more than one of it
-            self.until_s = max(self.until_s, now_s + first_s)
-            return
-        self.until_s = now_s + first_s * 2**self.strikes
-        self.strikes = min(self.strikes + 1, 5)
-
-
-@dataclass(slots=True)
-class HostState:
-    """What is known of one host.
-
-    Parameters
-    ----------
-    name, zone, address : str
-        As it joined.
-    held : set of str
-        Chunks it serves.
-    wants : dict
-        Chunks it lacks, by id, in its order.
-    ready : dict
-        Ids of those that another host holds and that are not under way to it, oldest first; values mean nothing.
-    flights : dict
-        What is under way to it, by chunk and source.
-    uploads : int
-        Chunks under way from it.
-    bans : dict
-        Sources that failed it, places of the origin by `at_origin`.
-    suspect_until_s : float
-        Until when it reads nothing from the origin for others, as spoilt bytes came from it.
-    """
-
-    name: str
-    zone: str
-    address: str
-    held: set[str] = field(default_factory=set)
-    wants: dict[str, WantedChunk] = field(default_factory=dict)
-    ready: dict[str, None] = field(default_factory=dict)
-    flights: dict[tuple[str, str], Flight] = field(default_factory=dict)
-    uploads: int = 0
-    bans: dict[str, Ban] = field(default_factory=dict)
-    suspect_until_s: float = 0.0
-
-    def ban(self, source: str) -> Ban:
-        """Return what keeps it from a source, at first nothing."""
-        return self.bans.setdefault(source, Ban())
-
-    def origin_reads(self, place: str) -> int:
-        """Return how many chunks are under way to it from one place of the origin."""
-        return sum(flight.source == ORIGIN and flight.place == place for flight in self.flights.values())
 
 
 class Swarm:
@@ -106,6 +18,8 @@ class Swarm:
 
     def __init__(self) -> None:
         self.hosts: dict[str, HostState] = {}
+        self.by_zone: defaultdict[str, set[str]] = defaultdict(set)
+        self.by_uploads: defaultdict[int, set[str]] = defaultdict(set)  # those that have anything, by what they send
         self.waiting: set[str] = set()  # names of hosts that lack something
         self.leases: dict[str, Flight] = {}
         self.paces: defaultdict[str, OriginPace] = defaultdict(OriginPace)  # by place
@@ -124,6 +38,7 @@ class Swarm:
     def add(self, host: HostState) -> None:
         """Take a host in; one of that name must have been removed before."""
         self.hosts[host.name] = host
+        self.by_zone[host.zone].add(host.name)
 
     def remove(self, name: str) -> None:
         """Forget a host with all it held, wanted and fetched; nothing happens if there is none."""
@@ -137,6 +52,9 @@ class Swarm:
         for chunk_id in list(host.held):
             self.drop(host, chunk_id)
         del self.hosts[name]
+        self.by_zone[host.zone].discard(name)
+        for other in self.hosts.values():
+            other.bans.pop(name, None)
         for flights in list(self._flying.values()):
             for flight in [flight for flight in flights.values() if flight.source == name]:
                 self.end(flight)
@@ -144,13 +62,14 @@ class Swarm:
     def hold(self, host: HostState, chunk_id: str) -> None:
         """Note that a host has a chunk, for others; it may still want it, for a revision that does not have it yet."""
         host.held.add(chunk_id)
+        self.by_uploads[host.uploads].add(host.name)
         if chunk_id not in self._holders:
             self._unsettled[chunk_id] = None
         self._holders.setdefault(chunk_id, set()).add(host.name)
         self._set_unread(chunk_id)
 
     def settle(self, most: int) -> None:
-        """Have hosts know what is to be had since, and what is so no more; stops after about so many of their wishes."""
+        """Have hosts know what is to be had by now, and what is not; stops after about so many of their wishes."""
         while self._unsettled and most > 0:
             chunk_id, _ = self._unsettled.popitem(last=False)
             names = self.wanting(chunk_id)
@@ -162,6 +81,8 @@ class Swarm:
     def drop(self, host: HostState, chunk_id: str) -> None:
         """Note that a host has a chunk no more."""
         host.held.discard(chunk_id)
+        if not host.held:
+            self.by_uploads[host.uploads].discard(host.name)
         holders = self._holders.get(chunk_id, set())
         holders.discard(host.name)
         if not holders:
@@ -173,6 +94,8 @@ class Swarm:
     def want(self, host: HostState, chunk: WantedChunk, place: str = "") -> None:
         """Note that a host lacks a chunk; others may still have it from there, if it was known to be there."""
         self._places.setdefault(chunk.chunk_id, place)
+        if chunk.chunk_id not in host.wants:
+            host.places[self.place_of(chunk.chunk_id)] += 1
         host.wants[chunk.chunk_id] = chunk
         self.waiting.add(host.name)
         self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
@@ -181,6 +104,8 @@ class Swarm:
 
     def unwant(self, host: HostState, chunk_id: str) -> None:
         """Note that a host does not look for a chunk any more."""
+        if chunk_id in host.wants:
+            host.places[self.place_of(chunk_id)] -= 1
         host.wants.pop(chunk_id, None)
         host.ready.pop(chunk_id, None)
         if not host.wants:
@@ -205,7 +130,7 @@ class Swarm:
             self.reads[flight.place] += 1
             self._set_unread(flight.chunk_id)
         elif flight.source in self.hosts:
-            self.hosts[flight.source].uploads += 1
+            self._set_uploads(self.hosts[flight.source], 1)
 
     def end(self, flight: Flight) -> None:
         """Note that a flight is over, however it went."""
@@ -222,7 +147,7 @@ class Swarm:
             self.reads[flight.place] -= 1
             self._set_unread(flight.chunk_id, first=True)
         elif flight.source in self.hosts:
-            self.hosts[flight.source].uploads -= 1
+            self._set_uploads(self.hosts[flight.source], -1)
         self._set_ready(host, flight.chunk_id)
 
     def delay(self, seconds: float) -> None:
@@ -241,6 +166,11 @@ class Swarm:
     def is_settled(self) -> bool:
         """Whether every host knows what is to be had."""
         return not self._unsettled
+
+    def free_hosts(self, downloads: int) -> list[HostState]:
+        """Return the hosts that lack something and to which less is under way, those with the least first."""
+        free = [self.hosts[name] for name in self.waiting if len(self.hosts[name].flights) < downloads]
+        return sorted(free, key=lambda host: (len(host.flights), host.name))
 
     def holders(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that have a chunk."""
@@ -283,6 +213,12 @@ class Swarm:
         if chunk_id in host.wants and not under_way and self._holders.get(chunk_id):
             host.ready[chunk_id] = None
 
+    def _set_uploads(self, host: HostState, change: int) -> None:
+        self.by_uploads[host.uploads].discard(host.name)
+        host.uploads += change
+        if host.held:
+            self.by_uploads[host.uploads].add(host.name)
+
     def _set_unread(self, chunk_id: str, first: bool = False) -> None:
         place = self.place_of(chunk_id)
         if self._wanting.get(chunk_id) and not self._holders.get(chunk_id) and chunk_id not in self.leases:
@@ -301,4 +237,4 @@ def at_origin(place: str) -> str:
     return f"{ORIGIN}\0{place}"
 
 
-__all__ = ["Ban", "Flight", "HostState", "Swarm", "at_origin"]
+__all__ = ["Swarm", "at_origin"]
