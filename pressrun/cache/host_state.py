@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from pressrun.cache.messages import ORIGIN, WantedChunk
+from pressrun.cache.messages import ORIGIN
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class HostState:
     held : set of str
         Chunks it serves.
     wants : dict
-        Chunks it lacks, by id, in its order.
+        Chunks it lacks, in its order; values mean nothing.
     ready : dict
         Ids of those that another host holds and that are not under way to it, oldest first; values mean nothing.
     flights : dict
@@ -82,7 +82,7 @@ class HostState:
     zone: str
     address: str
     held: set[str] = field(default_factory=set)
-    wants: dict[str, WantedChunk] = field(default_factory=dict)
+    wants: dict[str, None] = field(default_factory=dict)
     ready: dict[str, None] = field(default_factory=dict)
     flights: dict[tuple[str, str], Flight] = field(default_factory=dict)
     uploads: int = 0

@@ -153,7 +153,7 @@ class Registry:
                 if chunk.chunk_id not in host.wants:
                     news = not self.swarm.holders(chunk.chunk_id) and not self.swarm.wanting(chunk.chunk_id)
                     self.traffic.lacked(host.name, chunk.size_bytes, news)
-                self.swarm.want(host, chunk, event.place)
+                self.swarm.want(host, chunk.chunk_id, event.place)
 
     @_heard.register
     def _(self, event: Unwanted, now_s: float) -> None:

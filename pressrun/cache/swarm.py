@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 
 from pressrun.cache.host_state import Flight, HostState
-from pressrun.cache.messages import ORIGIN, WantedChunk
+from pressrun.cache.messages import ORIGIN
 from pressrun.cache.origin_pace import OriginPace
 
 
@@ -30,6 +30,7 @@ class Swarm:
         self._places: dict[str, str] = {}  # of what somebody wants, as the first one said
         # Chunks whose first holder came or whose last one went, of which those who want them do not know yet.
         self._unsettled: OrderedDict[str, None] = OrderedDict()
+        self._ids: dict[str, str] = {}  # one of each for all hosts: every message brings its own
         self._doubtful: set[str] = set()  # chunks that nobody may hold, want nor fetch any more
         self._holders: dict[str, set[str]] = {}
         self._wanting: dict[str, set[str]] = {}
@@ -61,6 +62,7 @@ class Swarm:
 
     def hold(self, host: HostState, chunk_id: str) -> None:
         """Note that a host has a chunk, for others; it may still want it, for a revision that does not have it yet."""
+        chunk_id = self._ids.setdefault(chunk_id, chunk_id)
         host.held.add(chunk_id)
         self.by_uploads[host.uploads].add(host.name)
         if chunk_id not in self._holders:
@@ -91,16 +93,17 @@ class Swarm:
             self._unsettled[chunk_id] = None
             self._set_unread(chunk_id)
 
-    def want(self, host: HostState, chunk: WantedChunk, place: str = "") -> None:
+    def want(self, host: HostState, chunk_id: str, place: str = "") -> None:
         """Note that a host lacks a chunk; others may still have it from there, if it was known to be there."""
-        self._places.setdefault(chunk.chunk_id, place)
-        if chunk.chunk_id not in host.wants:
-            host.places[self.place_of(chunk.chunk_id)] += 1
-        host.wants[chunk.chunk_id] = chunk
+        chunk_id = self._ids.setdefault(chunk_id, chunk_id)
+        place = self._places.setdefault(chunk_id, place)
+        if chunk_id not in host.wants:
+            host.wants[chunk_id] = None
+            host.places[place] += 1
         self.waiting.add(host.name)
-        self._wanting.setdefault(chunk.chunk_id, set()).add(host.name)
-        self._set_ready(host, chunk.chunk_id)
-        self._set_unread(chunk.chunk_id)
+        self._wanting.setdefault(chunk_id, set()).add(host.name)
+        self._set_ready(host, chunk_id)
+        self._set_unread(chunk_id)
 
     def unwant(self, host: HostState, chunk_id: str) -> None:
         """Note that a host does not look for a chunk any more."""
@@ -160,7 +163,10 @@ class Swarm:
         """Return the chunks that nobody holds, wants or fetches any more, each once."""
         doubtful, self._doubtful = self._doubtful, set()
         known = (self._holders, self._wanting, self._flying)
-        return [chunk_id for chunk_id in doubtful if not any(chunk_id in chunks for chunks in known)]
+        forgotten = [chunk_id for chunk_id in doubtful if not any(chunk_id in chunks for chunks in known)]
+        for chunk_id in forgotten:
+            self._ids.pop(chunk_id, None)
+        return forgotten
 
     @property
     def is_settled(self) -> bool:

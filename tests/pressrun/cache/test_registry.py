@@ -377,3 +377,13 @@ def test_a_holder_of_much_that_many_want_is_taken_in_bit_by_bit() -> None:
     while cluster.registry.has_more:
         cluster.take_commands()
     assert not any(host.ready for host in hosts.values())
+
+
+def test_one_id_of_a_chunk_is_kept_for_all_hosts() -> None:
+    cluster = Simulation({"one": "", "two": "", "three": ""})
+    for name in ("one", "two"):
+        cluster.registry.tell(Wants(name, pickle.loads(pickle.dumps(CHUNKS))), 0.0)
+    cluster.registry.tell(Holds("three", pickle.loads(pickle.dumps(hashes("c0")))), 0.0)
+    one, two, three = cluster.registry.swarm.hosts.values()
+    assert all(mine is theirs for mine, theirs in zip(one.wants, two.wants, strict=True))
+    assert next(iter(three.held)) is next(iter(one.wants))
