@@ -36,7 +36,7 @@ from pressrun.cache.traffic_report import WireSource
 
 _STALL = 0.25  # of a lease, within which every reader says several times that it is alive
 _ACCUSERS = 2  # hosts that received spoilt bytes from one host before nobody asks it any more
-_SETTLED = 20_000  # wishes that one answer looks at, as chunks are to be had or are so no more
+_SETTLED = 5_000  # wishes that one answer looks at, as chunks are to be had or are so no more
 _DEFAULT_LIMITS = Limits()
 
 

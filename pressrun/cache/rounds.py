@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 _T = TypeVar("_T")
-_EFFORT, _DONE = 1500, 10  # what a search that finds something costs, where one in vain costs 1
+_EFFORT, _DONE = 1000, 20  # what a search that finds something costs, where one in vain costs 1
 
 
 def in_rounds(whose: Iterable[_T], does: Callable[[_T], bool]) -> bool:

@@ -24,7 +24,7 @@ from workers.cache.leaving import LONGEST_S
 _TICK_MS = 1000
 _LAST_S = LONGEST_S + 5.0
 _GATHER_S = 0.003  # news of that long at least is answered together
-_REST = 3  # times as long as an answer took, the scheduler does other things
+_REST = 1  # times as long as an answer took, the scheduler does other things
 _News = Left | Holds | Dropped | Wants | Unwanted | Got | Failed | Alive
 
 logger = logging.getLogger(__name__)

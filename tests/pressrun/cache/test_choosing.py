@@ -60,12 +60,12 @@ def test_many_hosts_get_their_first_chunks_in_several_answers_each_as_many() -> 
     answers: list[list[Fetch]] = []
     while not answers or cluster.registry.has_more:
         answers.append([said for said in cluster.registry.commands(0.0) if isinstance(said, Fetch)])
-    assert max(map(len, answers)) < 250
-    so_far = Counter(fetch.host for answer in answers[:2] for fetch in answer)
-    assert (len(so_far), max(so_far.values())) == (300, 2)
-    assert Counter(fetch.host for answer in answers for fetch in answer) == {
-        f"h{number}": 4 for number in range(1, 301)
-    }
+    assert max(map(len, answers)) < 100
+    so_far = Counter({f"h{number}": 0 for number in range(1, 301)})
+    for answer in answers:
+        so_far.update(fetch.host for fetch in answer)
+        assert max(so_far.values()) - min(so_far.values()) <= 1
+    assert set(so_far.values()) == {4}
 
 
 def test_who_finds_nothing_keeps_nobody_from_a_turn() -> None:

@@ -369,7 +369,7 @@ def test_a_holder_of_much_that_many_want_is_taken_in_bit_by_bit() -> None:
     assert not any(host.ready for host in hosts.values())
     cluster.take_commands()
     assert cluster.under_way
-    assert 0 < sum(len(host.ready) for host in hosts.values()) <= 20_000
+    assert 0 < sum(len(host.ready) for host in hosts.values()) <= 5_000
     while cluster.registry.has_more:
         cluster.take_commands()
     assert sum(len(host.ready) + len(host.flights) for host in hosts.values()) >= 60_000
