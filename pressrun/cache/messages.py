@@ -205,10 +205,10 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """To a host: a chunk cannot be had; `reason` is what a person should read."""
+    """To a host: chunks cannot be had; `reason` is what a person should read."""
 
     host: str
-    chunk_id: str
+    chunk_ids: tuple[str, ...]
     reason: str
 
 

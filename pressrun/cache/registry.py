@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from functools import singledispatchmethod
 
+from pressrun.cache.giving_up import GivingUp
+from pressrun.cache.host_state import Ban, Flight, HostState
 from pressrun.cache.messages import (
     ORIGIN,
-    Abandoned,
     Alive,
     Command,
     Dropped,
@@ -27,12 +28,15 @@ from pressrun.cache.messages import (
 )
 from pressrun.cache.origin_faults import OriginFaults
 from pressrun.cache.peer_pace import PeerPace
-from pressrun.cache.sources import Choice, Limits, choose, peer_for
-from pressrun.cache.swarm import Ban, Flight, HostState, Swarm, at_origin
+from pressrun.cache.rounds import in_rounds
+from pressrun.cache.sources import Choice, Limits, Vain, choose, peer_for
+from pressrun.cache.swarm import Swarm, at_origin
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import WireSource
 
+_STALL = 0.25  # of a lease, within which every reader says several times that it is alive
 _ACCUSERS = 2  # hosts that received spoilt bytes from one host before nobody asks it any more
+_SETTLED = 5_000  # wishes that one answer looks at, as chunks are to be had or are so no more
 _DEFAULT_LIMITS = Limits()
 
 
@@ -60,9 +64,18 @@ class Registry:
         self._accusers: dict[str, set[str]] = {}
         self._pace = PeerPace(limits)
         self._said: list[Command] = []
+        self._giving_up = GivingUp(self.swarm)
+        self._asked_s = 0.0
+        self._is_cut_short = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last answer was cut short, so that nobody is held up by it: ask again soon."""
+        return self._giving_up.has_more or not self.swarm.is_settled or self._is_cut_short
 
     def tell(self, event: Event, now_s: float) -> None:
         """Take in what happened; what follows from it comes by `commands`. News of hosts not known is passed over."""
+        self._awake(now_s)
         self._heard(event, now_s)
         if event.host in self.swarm.hosts:
             self.traffic.waits(event.host, len(self.swarm.hosts[event.host].wants), now_s)
@@ -75,22 +88,25 @@ class Registry:
         now_s : float
             The time by the clock of the events; may not run backwards.
         """
+        self._awake(now_s)
         self._expire(now_s)
         self._forget()
-        said, self._said = self._said, []
-        waiting = sorted((host for host in self.swarm.hosts.values() if host.wants), key=lambda host: len(host.flights))
-        while waiting:  # one chunk a host and round, so that nobody takes all leases
-            waiting = [host for host in waiting if self._send_for_next(host, said, now_s)]
+        self.swarm.settle(_SETTLED)
+        said, self._said = [*self._said, *self._giving_up.take()], []
+        free = self.swarm.free_hosts(self.limits.downloads)
+        vain: Vain = set()
+        self._is_cut_short = in_rounds(free, lambda host: self._send_for_next(host, said, vain, now_s))
         return said
 
     def second_tries(self, now_s: float) -> list[Command]:
         """Return fetches beside flights that take too long, for hosts that wait for nothing else; ask every second."""
+        self._awake(now_s)
         said: list[Command] = []
         for host in self.swarm.hosts.values():
             if host.ready or len(host.flights) >= self.limits.downloads:
                 continue
             for flight in list(host.flights.values()):
-                if flight.source == ORIGIN or self._is_doubled(flight) or not self._is_late(flight, now_s):
+                if flight.source == ORIGIN or host.is_doubled(flight) or not self._is_late(flight, now_s):
                     continue
                 source = peer_for(self.swarm, host, flight.chunk_id, self.limits, now_s)
                 if source is not None:
@@ -137,7 +153,7 @@ class Registry:
                 if chunk.chunk_id not in host.wants:
                     news = not self.swarm.holders(chunk.chunk_id) and not self.swarm.wanting(chunk.chunk_id)
                     self.traffic.lacked(host.name, chunk.size_bytes, news)
-                self.swarm.want(host, chunk, event.place)
+                self.swarm.want(host, chunk.chunk_id, event.place)
 
     @_heard.register
     def _(self, event: Unwanted, now_s: float) -> None:
@@ -162,7 +178,7 @@ class Registry:
         self._end(host, event.chunk_id, event.source)
         known = self._hashes.setdefault(event.chunk_id, event.xxh3)
         if known != event.xxh3:  # only where a lease ended early and the origin gave two readers different bytes
-            self._abandon(host, event.chunk_id, "it was changed at its origin while it was read")
+            self._giving_up.chunks_of(host, (event.chunk_id,), "it was changed at its origin while it was read")
             return
         host.bans.pop(at_origin(place) if event.source == ORIGIN else event.source, None)
         self._enter(host, event, now_s)
@@ -181,7 +197,7 @@ class Registry:
             return
         self.traffic.faulted(host.name, event.fault)
         if event.fault == "disk":
-            self._abandon(host, event.chunk_id, event.reason)
+            self._giving_up.chunks_of(host, (event.chunk_id,), event.reason)
             return
         if event.fault == "missing":  # no fault of the peer, only of what is known of it
             if event.source in self.swarm.hosts:
@@ -215,14 +231,11 @@ class Registry:
 
     def _heed_origin(self, event: Failed, place: str, now_s: float) -> None:
         verdict = self._origin_faults.failed(place, event.chunk_id, event.fault, now_s)
-        if verdict == "patience":
-            return
-        lost = [event.chunk_id] if verdict == "chunk lost" else self.swarm.wanted(place)
-        for chunk_id in lost:
-            self._origin_faults.forget(chunk_id)
-            for name in list(self.swarm.wanting(chunk_id)):
-                if not self.swarm.givers(name, chunk_id):
-                    self._abandon(self.swarm.hosts[name], chunk_id, event.reason)
+        if verdict == "chunk lost":
+            self._origin_faults.forget(event.chunk_id)
+            self._giving_up.chunk(event.chunk_id, event.reason)
+        elif verdict == "place lost":
+            self._giving_up.place(place, event.reason)
 
     def _accuse(self, host: HostState, event: Failed, now_s: float) -> None:
         self._said.append(Recheck(event.source, event.chunk_id))
@@ -235,10 +248,6 @@ class Registry:
                 other.ban(event.source).strike(now_s, self.limits.corrupt_ban_s)
             accusers.clear()
 
-    def _abandon(self, host: HostState, chunk_id: str, reason: str) -> None:
-        self.swarm.unwant(host, chunk_id)
-        self._said.append(Abandoned(host.name, chunk_id, reason))
-
     def _place_of(self, host: HostState, event: Got | Failed) -> str:
         flight = host.flights.get((event.chunk_id, event.source))
         return flight.place if flight else self.swarm.place_of(event.chunk_id)
@@ -247,6 +256,12 @@ class Registry:
         flight = host.flights.get((chunk_id, source))
         if flight is not None:
             self.swarm.end(flight)
+
+    def _awake(self, now_s: float) -> None:
+        """Have time that this process slept through count for nobody: signs of life of then are still to be heard."""
+        slept_s, self._asked_s = now_s - self._asked_s, now_s
+        if slept_s > _STALL * self.limits.lease_s:
+            self.swarm.delay(slept_s)
 
     def _expire(self, now_s: float) -> None:
         for flight in self.swarm.all_flights():
@@ -259,8 +274,8 @@ class Registry:
             self._sizes.pop(chunk_id, None)
             self._origin_faults.forget(chunk_id)
 
-    def _send_for_next(self, host: HostState, said: list[Command], now_s: float) -> bool:
-        choice = choose(self.swarm, host, self.limits, now_s)
+    def _send_for_next(self, host: HostState, said: list[Command], vain: Vain, now_s: float) -> bool:
+        choice = choose(self.swarm, host, self.limits, now_s, vain)
         if choice is not None:
             said.append(self._send(host, choice, now_s))
         return choice is not None
@@ -280,9 +295,6 @@ class Registry:
 
     def _is_late(self, flight: Flight, now_s: float) -> bool:
         return self._pace.is_late(self._sizes.get(flight.chunk_id, 0), now_s - flight.began_s)
-
-    def _is_doubled(self, flight: Flight) -> bool:
-        return sum(other.host == flight.host for other in self.swarm.flying(flight.chunk_id)) > 1
 
 
 __all__ = ["Registry"]

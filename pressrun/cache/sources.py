@@ -13,8 +13,9 @@ import zlib
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from pressrun.cache.host_state import HostState
 from pressrun.cache.messages import ORIGIN
-from pressrun.cache.swarm import HostState, Swarm, at_origin
+from pressrun.cache.swarm import Swarm, at_origin
 
 _LOOKED_AT = 32  # of the oldest and of the newest chunks that are to be had; all of them would cost the scheduler time
 
@@ -69,6 +70,9 @@ class Limits:
     origin_patience_s: float = 300.0
 
 
+Vain = set[tuple[str, str]]  # zones, and chunks that nobody there can get for now
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a host should fetch next, and where."""
@@ -77,7 +81,7 @@ class Choice:
     source: str
 
 
-def choose(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> Choice | None:
+def choose(swarm: Swarm, host: HostState, limits: Limits, now_s: float, vain: Vain) -> Choice | None:
     """Return the next chunk for a host and its source, or None where it has to wait or has all.
 
     Parameters
@@ -90,35 +94,44 @@ def choose(swarm: Swarm, host: HostState, limits: Limits, now_s: float) -> Choic
         What may happen at once.
     now_s : float
         The time, for bans.
+    vain : set
+        What was looked for in vain by hosts of a zone that ban nobody, since anything but flights began; added to.
     """
     if not host.wants or len(host.flights) >= limits.downloads:
         return None
     for place, unread in swarm.unread.items():
-        if may_read_origin(swarm, host, place, limits, now_s):
-            first = next((chunk_id for chunk_id in unread if _may_be_first(swarm, host, chunk_id, now_s)), None)
+        if host.places[place] and may_read_origin(swarm, host, place, limits, now_s):
+            seen = islice(unread, None if host.suspect_until_s <= now_s else _LOOKED_AT)
+            first = next((chunk_id for chunk_id in seen if _may_be_first(swarm, host, chunk_id, now_s)), None)
             if first is not None:
                 return Choice(first, ORIGIN)
     looked_at = dict.fromkeys(chain(islice(host.ready, _LOOKED_AT), islice(reversed(host.ready), _LOOKED_AT)))
+    is_like_others = not host.banned(now_s)
+    if is_like_others:
+        looked_at = {chunk_id: None for chunk_id in looked_at if (host.zone, chunk_id) not in vain}
     for chunk_id in sorted(looked_at, key=lambda chunk_id: _rarity(swarm, host, chunk_id)):
         source = peer_for(swarm, host, chunk_id, limits, now_s)
         if source is None and _is_deserted(swarm, host, chunk_id, now_s):
             source = ORIGIN if may_read_origin(swarm, host, swarm.place_of(chunk_id), limits, now_s) else None
         if source is not None:
             return Choice(chunk_id, source)
+        if is_like_others and chunk_id not in host.held:
+            vain.add((host.zone, chunk_id))
     return None
 
 
 def peer_for(swarm: Swarm, host: HostState, chunk_id: str, limits: Limits, now_s: float) -> str | None:
     """Return the least busy holder from which a host may fetch a chunk now, or None."""
-    usable = [swarm.hosts[name] for name in swarm.holders(chunk_id) if is_usable(host, name, now_s)]
-    near = [holder for holder in usable if holder.zone == host.zone]
+    usable = swarm.holders(chunk_id).difference(host.banned(now_s), (host.name,))
+    near = usable & swarm.by_zone[host.zone]
     if not near and any(_is_near(swarm, host, flight.host) for flight in swarm.flying(chunk_id)):
         return None  # a copy comes into the zone already
     used = {source for fetched, source in host.flights if fetched == chunk_id}
-    free = [holder for holder in near or usable if holder.uploads < limits.uploads and holder.name not in used]
-    if not free:
-        return None
-    return min(free, key=lambda holder: (holder.uploads, _shuffled(host.name, holder.name, chunk_id))).name
+    for uploads in range(limits.uploads):
+        if free := (near or usable) & swarm.by_uploads[uploads] - used:
+            start = _shuffled(host.name, chunk_id)
+            return min(free, key=lambda name: zlib.crc32(name.encode(), start))
+    return None
 
 
 def may_read_origin(swarm: Swarm, host: HostState, place: str, limits: Limits, now_s: float) -> bool:

@@ -56,10 +56,13 @@ class AloneKeeper:
         self._ask()
 
     def _ask(self) -> None:
-        with self._lock:
-            commands: list[Command] = self._registry.commands(time.monotonic())
-        for command in commands:
-            self.keeper.obey(command)
+        has_more = True
+        while has_more:
+            with self._lock:
+                commands: list[Command] = self._registry.commands(time.monotonic())
+                has_more = self._registry.has_more
+            for command in commands:
+                self.keeper.obey(command)
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK_S):

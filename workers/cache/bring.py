@@ -132,12 +132,12 @@ class Bring:
             self.problem = self.problem or problem
             self._done.set()
 
-    def give_up(self, chunk_id: str, reason: str) -> None:
-        """Fail if the revision has this chunk, even where it has come: then its bytes are not what others have."""
-        if chunk_id not in self.filling.chunk_ids:
-            return
-        self._doubtful.add(chunk_id)
-        self.fail(reason)
+    def give_up(self, chunk_ids: Collection[str], reason: str) -> None:
+        """Fail if the revision has such a chunk, even where it has come: then its bytes are not what others have."""
+        mine = [chunk_id for chunk_id in chunk_ids if chunk_id in self.filling.chunk_ids]
+        self._doubtful.update(mine)
+        if mine:
+            self.fail(reason)
 
     def drop_doubtful(self) -> tuple[str, ...]:
         """Have what was given up after it had come be fetched again the next time; returns what is held no more."""

@@ -6,8 +6,6 @@ Knows nothing of Dask, nor of why a chunk comes from where it comes: it tells wh
 from __future__ import annotations
 
 import logging
-import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -34,13 +32,16 @@ from pressrun.cache.traffic_report import WireSource
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Bring, Brought, bring_of
+from workers.cache.brings import Brings
 from workers.cache.chunk_client import ChunkClient
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.fetching import Fetched, Fetcher, FetchFailed
 from workers.cache.held_chunks import ids_of
 from workers.cache.metrics import cache_metrics
-from workers.cache.origin import open_origin
+from workers.cache.origin import OriginFailed, open_origin
+from workers.cache.origin_reads import OriginReads
 from workers.cache.published import Editions
+from workers.cache.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -70,24 +71,22 @@ class Keeper:
         self._fetcher = Fetcher(client)
         self._send = send
         self._threads = ThreadPoolExecutor(downloads, thread_name_prefix="cache-fetch")
-        self._lock = threading.Lock()
-        self._brings: dict[str, Bring] = {}
-        self._one_at_a_time: dict[str, threading.Lock] = {}
-        self._reading: Counter[str] = Counter()
+        self._brings = Brings()
+        self._turns = Turns()
+        self._reads = OriginReads()
         self._looking: Future[None] | None = None
         self._known: Editions = frozenset()
 
     @property
     def waiting_chunks(self) -> int:
         """Chunks that are to come to this host."""
-        with self._lock:
-            return sum(len(bring.lacking) for bring in self._brings.values())
+        return self._brings.waiting_chunks
 
     def announce(self, gives_only: bool = False) -> None:
         """Tell the registry that this host is there, what it holds, and, unless it only gives, what it waits for."""
         self._send(self._me)
         self._send(Holds(self._me.host, self._store.held()))
-        for bring in () if gives_only else self._all_brings():
+        for bring in () if gives_only else self._brings.all():
             self._send(bring.wants(self._me.host))
 
     def bring(
@@ -108,20 +107,18 @@ class Keeper:
         single_file : bool
             Whether the location may be a file itself.
         timeout_s : float or None
-            How long to wait for another process that fills it, and then for its chunks; None as long as it takes.
+            How long to wait for whoever else fills it, and then for its chunks; None as long as it takes.
 
         Raises
         ------
         InvalidModel
             If a chunk cannot be had, or not in time, or the budget or the disk have no room.
         CacheInUse
-            If another process is still filling it when the time is up.
+            If somebody else is still filling it when the time is up.
         OriginFailed
             If the location cannot be opened.
         """
-        with self._lock:
-            mine = self._one_at_a_time.setdefault(manifest.revision, threading.Lock())
-        with mine:
+        with self._turns.turn(manifest.revision, timeout_s, lambda: self._lend(location, manifest, single_file)):
             folder = self._store.folder_of(manifest)
             if folder is not None:
                 return Brought(folder)
@@ -146,7 +143,7 @@ class Keeper:
         """Do what the registry says; returns at once."""
         try:
             if isinstance(command, Fetch):
-                self._threads.submit(self._fetch, command)
+                self._order(command)
             elif isinstance(command, Recheck):
                 self._threads.submit(self._recheck, command)
             else:
@@ -156,9 +153,7 @@ class Keeper:
 
     def beat(self) -> None:
         """Tell the registry which leases are alive; to be called a few times in a lease's time, returns at once."""
-        with self._lock:
-            reading = tuple(self._reading)
-        if reading:
+        if reading := self._reads.alive():
             self._send(Alive(self._me.host, reading))
         if self._looking is None or self._looking.done():
             with suppress(RuntimeError):  # closed meanwhile
@@ -166,7 +161,7 @@ class Keeper:
 
     def close(self) -> None:
         """Stop: whoever waits is told, what is on disk stays."""
-        for bring in self._all_brings():
+        for bring in self._brings.all():
             bring.fail("the worker was closed")
         self._fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -184,9 +179,15 @@ class Keeper:
         except Exception:  # the next look may go well
             logger.exception("the cache folder could not be looked at")
 
+    def _lend(self, location: Location | None, manifest: ChunkManifest, single_file: bool) -> None:
+        """Give a bring of a revision that was begun from peers alone the origin that is known by now."""
+        bring = self._brings.of(manifest.revision)
+        if location and bring is not None and bring.origin is None:
+            with suppress(InvalidModel, OriginFailed):  # it is tried again when it is the asker's turn
+                bring.origin, bring.place = open_origin(location, single_file), str(location)
+
     def _begin(self, bring: Bring) -> None:
-        with self._lock:
-            self._brings[bring.revision] = bring
+        self._brings.add(bring)
         bring.keep_held()  # what other brings got before they knew of this one; what they get now, it is given
         self._send(Holds(self._me.host, self._store.held()))
         wants = bring.wants(self._me.host)
@@ -195,10 +196,7 @@ class Keeper:
         self._send(replace(wants, had_bytes=had_bytes))
 
     def _forget(self, bring: Bring) -> None:
-        with self._lock:
-            self._brings.pop(bring.revision, None)
-            others = {chunk_id for other in self._brings.values() for chunk_id in tuple(other.lacking)}
-        self._take_back(tuple(set(bring.lacking) - others))
+        self._take_back(self._brings.remove(bring))
 
     def _take_back(self, chunk_ids: tuple[str, ...]) -> None:
         self._send(Unwanted(self._me.host, chunk_ids))
@@ -206,36 +204,32 @@ class Keeper:
 
     def _want_still(self, chunk_ids: tuple[str, ...]) -> None:
         """Ask again for what a bring lacks, after news that took the wish back, perhaps while it was made."""
-        for bring in self._all_brings():
+        for bring in self._brings.all():
             lacking = set(bring.lacking)
             if not lacking.isdisjoint(chunk_ids):
                 self._send(bring.wants(self._me.host, lacking.intersection(chunk_ids)))
 
-    def _all_brings(self) -> list[Bring]:
-        with self._lock:
-            return list(self._brings.values())
+    def _order(self, order: Fetch) -> None:
+        if order.source == ORIGIN and self._reads.hangs(order.chunk_id):
+            self._fail(order, "origin", "its origin has not answered an earlier read of this host")
+            return
+        # From now on, not only once a thread is free: an order that waits is carried out too.
+        read = self._reads.begin(order.chunk_id) if order.source == ORIGIN else 0
+        self._threads.submit(self._fetch, order, read)
 
-    def _waiting_for(self, chunk_id: str) -> list[Bring]:
-        with self._lock:
-            return [bring for bring in self._brings.values() if chunk_id in bring.lacking]
-
-    def _fetch(self, order: Fetch) -> None:
-        from_origin = order.source == ORIGIN
-        with self._lock:
-            self._reading[order.chunk_id] += from_origin
+    def _fetch(self, order: Fetch, read: int) -> None:
         try:
-            self._fetch_for(order, self._waiting_for(order.chunk_id))
+            self._fetch_for(order, self._brings.waiting_for(order.chunk_id))
         except Exception as error:  # whatever it is, the registry must hear of it, or the flight stays open
             logger.warning("a chunk could not be fetched", exc_info=True)
-            self._fail(order, "origin" if from_origin else "refused", f"{type(error).__name__}: {error}")
+            self._fail(order, "origin" if order.source == ORIGIN else "refused", f"{type(error).__name__}: {error}")
         finally:
-            with self._lock:
-                self._reading -= Counter({order.chunk_id: int(from_origin)})
+            self._reads.end(read)
 
     def _fetch_for(self, order: Fetch, waiting: list[Bring]) -> None:
         for bring in waiting:
             bring.keep_held([order.chunk_id])  # another revision here may have it under another id
-        waiting = self._waiting_for(order.chunk_id)
+        waiting = self._brings.waiting_for(order.chunk_id)
         chunk = waiting[0].lacking.get(order.chunk_id) if waiting else None
         if chunk is None:
             self._fail(order, "unneeded")
@@ -255,10 +249,16 @@ class Keeper:
             self._keep_held(others)
 
     def _keep(self, order: Fetch, came: Fetched) -> bool:
-        while waiting := self._waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
+        kept = False
+        while waiting := self._brings.waiting_for(order.chunk_id):  # again, as another one may begin to wait meanwhile
             if not all([bring.keep(order.chunk_id, came.data, came.xxh3) for bring in waiting]):
                 self._fail(order, "disk")
                 return False
+            kept = True
+        if not kept and self._store.find(order.chunk_id) is None:  # whoever waited for it gave up
+            self._fail(order, "unneeded")
+            self._want_still((order.chunk_id,))
+            return False
         near: WireSource = "same_zone" if order.zone == self._me.zone else "other_zone"
         cache_metrics().received("origin" if order.source == ORIGIN else near, len(came.data), came.seconds)
         self._send(Got(self._me.host, order.chunk_id, order.source, came.seconds, came.xxh3))
@@ -266,7 +266,7 @@ class Keeper:
         return True
 
     def _keep_held(self, only: set[str] | None = None) -> None:
-        for bring in self._all_brings():
+        for bring in self._brings.all():
             if came := bring.keep_held(only):
                 self._take_back(came)
 
@@ -274,19 +274,22 @@ class Keeper:
         if not self._store.recheck(order.chunk_id):
             logger.warning("a chunk on this host is spoilt and was dropped")
             self._send(Dropped(self._me.host, (order.chunk_id,)))
-        for bring in filter(Bring.lacks_again, self._all_brings()):
+        for bring in filter(Bring.lacks_again, self._brings.all()):
             self._send(bring.wants(self._me.host))
 
     def _give_up(self, command: Abandoned) -> None:
-        brings = [bring for bring in self._all_brings() if command.chunk_id in bring.filling.chunk_ids]
+        brings = self._brings.all()
         for bring in brings:
-            bring.give_up(command.chunk_id, command.reason)
-        if not brings:  # its revision may be published by now
-            self._threads.submit(self._withdraw, command.chunk_id)
+            bring.give_up(command.chunk_ids, command.reason)
+        others = [name for name in command.chunk_ids if not any(name in bring.filling.chunk_ids for bring in brings)]
+        if others:  # their revision may be published by now
+            self._threads.submit(self._withdraw, others)
 
-    def _withdraw(self, chunk_id: str) -> None:
-        if not self._store.recheck(chunk_id, even_sound=True):
-            self._send(Dropped(self._me.host, (chunk_id,)))
+    def _withdraw(self, chunk_ids: list[str]) -> None:
+        held = [chunk_id for chunk_id in chunk_ids if self._store.find(chunk_id) is not None]
+        gone = tuple(chunk_id for chunk_id in held if not self._store.recheck(chunk_id, even_sound=True))
+        if gone:
+            self._send(Dropped(self._me.host, gone))
 
     def _fail(self, order: Fetch, fault: Fault, reason: str = "") -> None:
         cache_metrics().faulted(fault)

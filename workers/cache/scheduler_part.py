@@ -23,7 +23,8 @@ from workers.cache.leaving import LONGEST_S
 
 _TICK_MS = 1000
 _LAST_S = LONGEST_S + 5.0
-_GATHER_S = 0.003  # news of that long is answered together
+_GATHER_S = 0.003  # news of that long at least is answered together
+_REST = 1  # times as long as an answer took, the scheduler does other things
 _News = Left | Holds | Dropped | Wants | Unwanted | Got | Failed | Alive
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         self._standing: dict[str, dict[str, str]] = {}  # by host and worker, why it cannot keep
         self._budget: Budget | None = None
         self._will_speak = False
+        self._rest_s = _GATHER_S
 
     async def start(self, scheduler: Scheduler) -> None:
         """Begin to listen; called by Dask on the scheduler."""
@@ -167,11 +169,14 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
     def _speak_soon(self) -> None:
         if not self._will_speak:
             self._will_speak = True
-            self._scheduler.loop.call_later(_GATHER_S, self._speak)
+            self._scheduler.loop.call_later(self._rest_s, self._speak)
 
     def _speak(self) -> None:
-        self._will_speak = False
-        self._send(self._registry.commands(time.monotonic()))
+        self._will_speak, began_s = False, time.monotonic()
+        self._send(self._registry.commands(began_s))
+        self._rest_s = max(_GATHER_S, _REST * (time.monotonic() - began_s))
+        if self._registry.has_more:
+            self._speak_soon()
 
     def _send(self, commands: list[Command]) -> None:
         for command in commands:

@@ -50,6 +50,13 @@ class Simulation:
             else:
                 self.said.append(command)
 
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by as the scheduler does, that asks every second."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 1.0)
+            self.take_commands()
+
     def arrive(self, fetch: Fetch) -> None:
         self.under_way.remove(fetch)
         self.held[fetch.host].add(fetch.chunk_id)

@@ -72,14 +72,32 @@ def test_a_silent_lease_ends_and_one_with_signs_of_life_does_not() -> None:
     cluster.registry.tell(Wants("slow", CHUNKS[:1]), 0.0)
     cluster.take_commands()
     cluster.registry.tell(Wants("other", CHUNKS[:1]), 1.0)
-    cluster.now = 9.0
+    cluster.pass_time(9.0)
     cluster.registry.tell(Alive("slow", ("c0",)), cluster.now)
-    cluster.now = 18.0
-    cluster.take_commands()
+    cluster.pass_time(9.0)
     assert [fetch.host for fetch in cluster.under_way] == ["slow"]
-    cluster.now = 19.1
-    cluster.take_commands()
+    cluster.pass_time(1.1)
     assert len([fetch for fetch in cluster.under_way if fetch.source == ORIGIN]) == 2
+
+
+def test_time_that_the_scheduler_slept_through_ends_no_lease_and_makes_nothing_late() -> None:
+    cluster = Simulation({"one": "", "two": "", "three": ""})
+    cluster.registry.tell(Holds("three", hashes("c4", "c5")), 0.0)
+    cluster.registry.tell(Holds("two", hashes("c5")), 0.0)
+    cluster.registry.tell(Wants("one", CHUNKS[4:5]), 0.0)
+    cluster.run()
+    cluster.want_all("one", "two")
+    cluster.take_commands()
+    under_way = list(cluster.under_way)
+    assert {fetch.source for fetch in under_way} > {ORIGIN}
+    cluster.now += 60.0
+    cluster.take_commands()
+    cluster.pass_time(9.0)
+    assert [fetch for fetch in cluster.under_way if fetch.source == ORIGIN] == [
+        fetch for fetch in under_way if fetch.source == ORIGIN
+    ]
+    cluster.pass_time(2.0)
+    assert len(cluster.origin_reads) > len([fetch for fetch in under_way if fetch.source == ORIGIN])
 
 
 def test_spoilt_bytes_are_fetched_elsewhere_and_their_sender_is_asked_to_look() -> None:
@@ -157,7 +175,7 @@ def test_a_chunk_that_the_origin_cannot_give_is_given_up_for_everybody_while_it_
     cluster.want_all()
     tries = failing(cluster, lambda fetch: fetch.chunk_id == "c0")
     assert tries == LIMITS.attempts
-    assert set(cluster.said) == {Abandoned(name, "c0", "it is shut") for name in ("one", "two")}
+    assert set(cluster.said) == {Abandoned(name, ("c0",), "it is shut") for name in ("one", "two")}
 
 
 def test_bytes_that_the_origin_has_other_than_were_published_are_given_up_after_a_few_reads() -> None:
@@ -172,9 +190,9 @@ def test_all_that_only_a_shut_origin_has_is_given_up_after_minutes(number: int) 
     cluster.want_all()
     failing(cluster, lambda fetch: True)
     assert LIMITS.origin_patience_s <= cluster.now < 2 * LIMITS.origin_patience_s
-    assert {(said.host, said.chunk_id) for said in cluster.said if isinstance(said, Abandoned)} == {
-        (host, chunk.chunk_id) for host in cluster.zones for chunk in CHUNKS
-    }
+    assert {
+        (said.host, chunk_id) for said in cluster.said if isinstance(said, Abandoned) for chunk_id in said.chunk_ids
+    } == {(host, chunk.chunk_id) for host in cluster.zones for chunk in CHUNKS}
 
 
 def test_an_origin_that_is_away_for_minutes_is_waited_for() -> None:
@@ -217,9 +235,9 @@ def test_a_broken_bucket_is_waited_for_though_another_gives_and_slows_nobody_who
 
 def test_what_only_a_broken_bucket_has_is_given_up_after_minutes_though_another_gives() -> None:
     cluster = broken_beside_sound(2 * LIMITS.origin_patience_s)
-    assert {(said.host, said.chunk_id) for said in cluster.said if isinstance(said, Abandoned)} == {
-        (name, chunk.chunk_id) for name in ("one", "two") for chunk in CHUNKS
-    }
+    assert {
+        (said.host, chunk_id) for said in cluster.said if isinstance(said, Abandoned) for chunk_id in said.chunk_ids
+    } == {(name, chunk.chunk_id) for name in ("one", "two") for chunk in CHUNKS}
 
 
 def test_a_host_goes_on_reading_one_bucket_while_another_fails_it() -> None:
@@ -239,7 +257,7 @@ def test_what_the_origin_has_no_more_is_given_up_at_once() -> None:
     cluster.take_commands()
     cluster.registry.tell(Failed("one", "c0", ORIGIN, "gone", "deleted"), 0.0)
     cluster.take_commands()
-    assert cluster.said == [Abandoned("one", "c0", "deleted")]
+    assert cluster.said == [Abandoned("one", ("c0",), "deleted")]
 
 
 def test_a_reader_of_other_bytes_than_its_neighbours_is_told_so() -> None:
@@ -318,7 +336,54 @@ def test_a_slow_flight_at_the_end_is_doubled_from_another_holder() -> None:
     cluster.take_commands()
     quick, late = cluster.under_way
     cluster.arrive(quick)
-    cluster.now = 5.0
-    cluster.take_commands()
+    cluster.pass_time(5.0)
     (second,) = [fetch for fetch in cluster.under_way if fetch is not late]
     assert (second.chunk_id, second.source != late.source) == (late.chunk_id, True)
+
+
+def test_a_lost_origin_is_told_in_one_message_a_host_and_few_hosts_at_a_time() -> None:
+    chunks = tuple(WantedChunk(f"c{number}", 100) for number in range(4000))
+    cluster = Simulation({f"h{number}": "" for number in range(6)}, LONG_READS)
+    for name in cluster.zones:
+        cluster.registry.tell(Wants(name, chunks), 0.0)
+    cluster.registry.tell(Holds("h0", hashes("c7")), 0.0)
+    cluster.registry._giving_up.place("", "it is shut")
+    answers = []
+    while not answers or cluster.registry.has_more:
+        answers.append([said for said in cluster.registry.commands(0.0) if isinstance(said, Abandoned)])
+    assert max(map(len, answers)) == 3
+    told = {said.host: set(said.chunk_ids) for answer in answers for said in answer}
+    assert len(told) == sum(map(len, answers)) == 6
+    assert {name: len(chunk_ids) for name, chunk_ids in told.items()} == dict.fromkeys(cluster.zones, 3999) | {
+        "h0": 4000
+    }
+
+
+def test_a_holder_of_much_that_many_want_is_taken_in_bit_by_bit() -> None:
+    chunks = tuple(WantedChunk(f"c{number}", 100) for number in range(6000))
+    cluster = Simulation({f"h{number}": "" for number in range(11)})
+    for number in range(1, 11):
+        cluster.registry.tell(Wants(f"h{number}", chunks), 0.0)
+    hosts = cluster.registry.swarm.hosts
+    cluster.registry.tell(Holds("h0", hashes(*(chunk.chunk_id for chunk in chunks))), 0.0)
+    assert not any(host.ready for host in hosts.values())
+    cluster.take_commands()
+    assert cluster.under_way
+    assert 0 < sum(len(host.ready) for host in hosts.values()) <= 5_000
+    while cluster.registry.has_more:
+        cluster.take_commands()
+    assert sum(len(host.ready) + len(host.flights) for host in hosts.values()) >= 60_000
+    cluster.registry.tell(Left("h0"), 0.0)
+    while cluster.registry.has_more:
+        cluster.take_commands()
+    assert not any(host.ready for host in hosts.values())
+
+
+def test_one_id_of_a_chunk_is_kept_for_all_hosts() -> None:
+    cluster = Simulation({"one": "", "two": "", "three": ""})
+    for name in ("one", "two"):
+        cluster.registry.tell(Wants(name, pickle.loads(pickle.dumps(CHUNKS))), 0.0)
+    cluster.registry.tell(Holds("three", pickle.loads(pickle.dumps(hashes("c0")))), 0.0)
+    one, two, three = cluster.registry.swarm.hosts.values()
+    assert all(mine is theirs for mine, theirs in zip(one.wants, two.wants, strict=True))
+    assert next(iter(three.held)) is next(iter(one.wants))

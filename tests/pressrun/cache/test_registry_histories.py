@@ -69,8 +69,18 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
     def look(self, seconds: float) -> None:
-        self.cluster.now += seconds
         self.cluster.take_commands()
+        self.cluster.pass_time(seconds)
+
+    @rule(seconds=st.sampled_from([3.0, 13.0, 100.0]))
+    def sleep(self, seconds: float) -> None:
+        """The scheduler is held up, while hosts go on with what they were sent for."""
+        cluster = self.cluster
+        before = {(flight.host, flight.chunk_id, flight.source) for flight in cluster.registry.swarm.all_flights()}
+        cluster.now += seconds
+        cluster.take_commands()
+        flights = cluster.registry.swarm.all_flights()
+        assert before <= {(flight.host, flight.chunk_id, flight.source) for flight in flights}
 
     @precondition(lambda self: self.cluster.under_way)
     @rule(
@@ -110,6 +120,7 @@ class AnyHistory(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: with time and a sound network, every living host has everything."""
         cluster = self.cluster
+        cluster.pass_time(LIMITS.first_timeout_s + LIMITS.lease_s)  # what was lost ends
         for _ in range(50):
             cluster.now += 200.0
             cluster.take_commands()

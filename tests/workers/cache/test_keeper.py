@@ -136,7 +136,7 @@ def test_a_model_with_a_chunk_that_others_have_other_bytes_of_is_not_handed_out(
         bring = threads.submit(keeper.bring, FIRST, manifest)
         assert some_came.wait(20)
         doubtful, *others = [chunk.chunk_id for chunk in manifest.chunks() if chunk.chunk_id in store.held()]
-        keeper.obey(Abandoned("this host", doubtful, "it was changed at its origin while it was read"))
+        keeper.obey(Abandoned("this host", (doubtful,), "it was changed at its origin while it was read"))
         told.set()
         with pytest.raises(InvalidModel, match="was changed"):
             bring.result(timeout=30)
@@ -154,7 +154,7 @@ def test_a_chunk_that_others_have_other_bytes_of_goes_even_after_its_model_was_p
     with AloneKeeper(store) as keeper:
         keeper.bring(FIRST, manifest)
         doubtful = next(chunk for chunk in manifest.chunks() if chunk.path.startswith("unet"))
-        keeper.obey(Abandoned("this host", doubtful.chunk_id, "it was changed at its origin while it was read"))
+        keeper.obey(Abandoned("this host", (doubtful.chunk_id,), "it was changed at its origin while it was read"))
         until(lambda: doubtful.chunk_id not in store.held())
         assert store.folder_of(manifest) is None
         assert contents(keeper.bring(FIRST, manifest).path) == SHARED
