@@ -39,6 +39,12 @@ class GivingUp:
             self._swarm.unwant(host, chunk_id)
         self._said.append(Abandoned(host.name, chunk_ids, reason))
 
+    def changed(self, host: HostState, chunk_id: str) -> None:
+        """Have one host do without a chunk of which it was given other bytes than those before it."""
+        self._swarm.unwant(host, chunk_id)
+        reason = "it was changed at its origin while it was read"
+        self._said.append(Abandoned(host.name, (chunk_id,), reason, are_doubtful=True))
+
     def chunk(self, chunk_id: str, reason: str) -> None:
         """Have every host do without a chunk that no other has."""
         for name in list(self._swarm.wanting(chunk_id)):

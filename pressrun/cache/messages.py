@@ -205,11 +205,15 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """To a host: chunks cannot be had; `reason` is what a person should read."""
+    """To a host: chunks cannot be had; `reason` is what a person should read.
+
+    Those that `are_doubtful` have other bytes on other hosts, so what this one may have of them is to be dropped.
+    """
 
     host: str
     chunk_ids: tuple[str, ...]
     reason: str
+    are_doubtful: bool = False
 
 
 Event = Joined | Left | Holds | Dropped | Wants | Unwanted | Got | Failed | Alive

@@ -178,7 +178,7 @@ class Registry:
         self._end(host, event.chunk_id, event.source)
         known = self._hashes.setdefault(event.chunk_id, event.xxh3)
         if known != event.xxh3:  # only where a lease ended early and the origin gave two readers different bytes
-            self._giving_up.chunks_of(host, (event.chunk_id,), "it was changed at its origin while it was read")
+            self._giving_up.changed(host, event.chunk_id)
             return
         host.bans.pop(at_origin(place) if event.source == ORIGIN else event.source, None)
         self._enter(host, event, now_s)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pressrun.cache.chunk_manifest import Chunk
-from pressrun.cache.messages import WantedChunk, Wants
+from pressrun.cache.messages import Abandoned, WantedChunk, Wants
 from workers.cache.filling import Filling, LacksChunks
 from workers.cache.origin import Origin, OriginFailed
 
@@ -132,12 +132,13 @@ class Bring:
             self.problem = self.problem or problem
             self._done.set()
 
-    def give_up(self, chunk_ids: Collection[str], reason: str) -> None:
-        """Fail if the revision has such a chunk, even where it has come: then its bytes are not what others have."""
-        mine = [chunk_id for chunk_id in chunk_ids if chunk_id in self.filling.chunk_ids]
-        self._doubtful.update(mine)
-        if mine:
-            self.fail(reason)
+    def give_up(self, command: Abandoned) -> None:
+        """Fail if the revision has such a chunk; one that has come is of no use where others have other bytes of it."""
+        mine = [chunk_id for chunk_id in command.chunk_ids if chunk_id in self.filling.chunk_ids]
+        if command.are_doubtful:
+            self._doubtful.update(mine)
+        if any(chunk_id in self._doubtful or chunk_id in self.lacking for chunk_id in mine):
+            self.fail(command.reason)
 
     def drop_doubtful(self) -> tuple[str, ...]:
         """Have what was given up after it had come be fetched again the next time; returns what is held no more."""

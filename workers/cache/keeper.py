@@ -280,9 +280,9 @@ class Keeper:
     def _give_up(self, command: Abandoned) -> None:
         brings = self._brings.all()
         for bring in brings:
-            bring.give_up(command.chunk_ids, command.reason)
+            bring.give_up(command)
         others = [name for name in command.chunk_ids if not any(name in bring.filling.chunk_ids for bring in brings)]
-        if others:  # their revision may be published by now
+        if others and command.are_doubtful:  # their revision may be published by now
             self._threads.submit(self._withdraw, others)
 
     def _withdraw(self, chunk_ids: list[str]) -> None:

@@ -267,7 +267,7 @@ def test_a_reader_of_other_bytes_than_its_neighbours_is_told_so() -> None:
     cluster.registry.tell(Wants("two", CHUNKS[:1]), 0.0)
     cluster.registry.tell(Got("two", "c0", ORIGIN, 1.0, "bb"), 0.0)
     (said,) = [command for command in cluster.registry.commands(0.0) if isinstance(command, Abandoned)]
-    assert (said.host, "changed" in said.reason) == ("two", True)
+    assert (said.host, "changed" in said.reason, said.are_doubtful) == ("two", True, True)
 
 
 def test_a_copy_that_differs_from_the_one_the_others_have_is_not_handed_on() -> None:

@@ -136,7 +136,7 @@ def test_a_model_with_a_chunk_that_others_have_other_bytes_of_is_not_handed_out(
         bring = threads.submit(keeper.bring, FIRST, manifest)
         assert some_came.wait(20)
         doubtful, *others = [chunk.chunk_id for chunk in manifest.chunks() if chunk.chunk_id in store.held()]
-        keeper.obey(Abandoned("this host", (doubtful,), "it was changed at its origin while it was read"))
+        keeper.obey(Abandoned("this host", (doubtful,), "it was changed at its origin", are_doubtful=True))
         told.set()
         with pytest.raises(InvalidModel, match="was changed"):
             bring.result(timeout=30)
@@ -153,8 +153,9 @@ def test_a_chunk_that_others_have_other_bytes_of_goes_even_after_its_model_was_p
     manifest, store = manifest_of(SHARED, "r1"), ChunkStore(tmp_path)
     with AloneKeeper(store) as keeper:
         keeper.bring(FIRST, manifest)
-        doubtful = next(chunk for chunk in manifest.chunks() if chunk.path.startswith("unet"))
-        keeper.obey(Abandoned("this host", (doubtful.chunk_id,), "it was changed at its origin while it was read"))
+        doubtful, sound = [chunk for chunk in manifest.chunks() if chunk.path.startswith("unet")][:2]
+        keeper.obey(Abandoned("this host", (sound.chunk_id,), "its origin is away"))
+        keeper.obey(Abandoned("this host", (doubtful.chunk_id,), "it was changed at its origin", are_doubtful=True))
         until(lambda: doubtful.chunk_id not in store.held())
         assert store.folder_of(manifest) is None
         assert contents(keeper.bring(FIRST, manifest).path) == SHARED
