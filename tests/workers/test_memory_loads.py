@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from pressrun.cache.options import CacheOptions
 from pressrun.run import Run
 from tests import runs
 from tests.home import HOME
@@ -33,7 +32,7 @@ def empty_cache() -> None:
 @pytest.fixture
 def _free_pool() -> Iterator[None]:
     yield
-    empty_pool(CacheOptions(memory_bytes=1))
+    empty_pool()
 
 
 def metrics_urls(fleet: LocalFleet) -> dict[str, str]:
