@@ -23,6 +23,7 @@ from workers.cache.leaving import LONGEST_S
 
 _TICK_MS = 1000
 _LAST_S = LONGEST_S + 5.0
+_MANIFESTS = 64  # of some megabytes each at most
 _GATHER_S = 0.003  # news of that long at least is answered together
 _REST = 1  # times as long as an answer took, the scheduler does other things
 _News = Left | Holds | Dropped | Wants | Unwanted | Got | Failed | Alive
@@ -77,8 +78,11 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
             self._part(host, worker)
 
     def offer(self, manifest: ChunkManifest) -> None:
-        """Have keepers use this manifest of its revision."""
+        """Have keepers use this manifest of its revision; of many revisions, the newest are remembered."""
+        self._manifests.pop(manifest.revision, None)
         self._manifests[manifest.revision] = manifest
+        for revision in list(self._manifests)[:-_MANIFESTS]:
+            del self._manifests[revision]
 
     def set_budget(self, budget_bytes: int) -> None:
         """Have every host keep to this budget, and those that come later too; the one that was set last counts."""

@@ -105,3 +105,11 @@ def test_what_is_asked_for_fails_only_when_no_worker_of_the_host_can_keep_its_pa
     ((worker, problem),) = told.answers()
     assert worker == "first"
     assert "no more files" in problem
+
+
+def test_of_many_manifests_the_newest_are_remembered(told: Told) -> None:
+    for number in range(200):
+        told.registry.offer(ChunkManifest(f"r{number}", ()))
+        told.registry.offer(ChunkManifest("again and again", ()))
+    assert {"again and again", "r199", "r150"} <= told.registry._manifests.keys()
+    assert len(told.registry._manifests) < 100
