@@ -6,9 +6,10 @@ Knows nothing of runs. A host's workers share one copy, so one of them asks for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from distributed import Client
+from distributed import Client, Future, wait
 
 from pressrun.cache.published import manifest_for
 from pressrun.cache.traffic import Traffic
@@ -19,12 +20,14 @@ from pressrun.models.any_folder import AnyFacts
 from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
 from workers.cache.metrics import cache_metrics
+from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.worker_part import link_for
 from workers.model_cache import ensure_local
 from workers.wishes import submit_to
 
 Need = tuple[Location, AnyFacts]
+_POLL_S = 1.0
 
 
 class Delivery:
@@ -74,6 +77,7 @@ class Delivery:
             for host, address in one_a_host.items()
         ]
         with telling_progress(self.traffic):
+            _settle([future for _, future in asked])
             self._enter(self._client.gather(asked))
         return len(one_a_host)
 
@@ -83,15 +87,17 @@ class Delivery:
 
     def _one_a_host(self) -> dict[str, str]:
         """Return a worker's address by host; one that is just starting is not asked, it fills when it loads."""
-        hosts = self._client.run(_host, self._cache.folder)
-        found = {host: address for address, host in hosts.items() if host}
+        answers = self._client.run(_host, self._cache.folder)
+        found = {host: address for address, (host, _) in answers.items() if host}
         if not found:
+            address, (_, problem) = min(answers.items(), default=("", ("", "no worker is there")))
             raise StageFailed(
-                f"None of {len(hosts)} workers could join the cache {self._cache.folder}; their logs say why."
+                f"None of {len(answers)} workers could join the cache {self._cache.folder}. The worker {address}: "
+                f"{problem}. Free the folder there, or name another one as the cache's."
             )
         return found
 
-    def _ask(self, address: str, location: Location, facts: AnyFacts) -> object:
+    def _ask(self, address: str, location: Location, facts: AnyFacts) -> Future:
         return submit_to(self._client, address, _had_bytes, location, facts, self._cache.folder)
 
     def _enter(self, had: Iterable[tuple[str, int]]) -> None:
@@ -102,10 +108,25 @@ class Delivery:
         self._held = self._held.merged(found.snapshot(0.0))
 
 
-def _host(cache_folder: str) -> str:
-    """Return the name of a worker's host in the cache, "" for one that does not share it; called on the worker."""
-    link = link_for(Path(cache_folder).expanduser())
-    return link.host if link else ""
+def _settle(futures: Sequence[Future]) -> None:
+    """Wait until all are done or one has failed, so that an interruption leaves nothing behind that nobody awaits."""
+    pending = list(futures)
+    while pending and not any(future.status == "error" for future in futures):
+        with suppress(TimeoutError):
+            pending = list(wait(pending, timeout=_POLL_S, return_when="FIRST_COMPLETED").not_done)
+
+
+def _host(cache_folder: str) -> tuple[str, str]:
+    """Return the name of a worker's host in the cache, or "" and why it does not share it; called on the worker."""
+    root = Path(cache_folder).expanduser()
+    link = link_for(root)
+    if link:
+        return link.host, ""
+    try:
+        make_private(root)
+    except OSError as error:
+        return "", str(error)
+    return "", "it has not joined; its log says why"
 
 
 def _had_bytes(location: Location, facts: AnyFacts, cache_folder: str) -> int:

@@ -6,6 +6,7 @@ Knows nothing of how they do it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from workers.cache.channel import stream_op
 from workers.cache.scheduler_part import CacheRegistry
 from workers.cache.worker_part import CacheLink, CacheSettings
 
+logger = logging.getLogger(__name__)
 _TOKEN_BYTES = 32
 _DRAIN_S = 600.0
 _DEFAULT_LIMITS = Limits()
@@ -52,7 +54,10 @@ class SharedCache:
         """Have the scheduler keep the registry, and every worker that is there or comes a link; once is enough."""
         client.register_plugin(CacheRegistry(self.channel, self.limits))  # first, as links talk to it at once
         token = secrets.token_bytes(_TOKEN_BYTES)  # where the cache stands already, its links have theirs and keep it
-        client.register_plugin(CacheLink(CacheSettings(self.channel, self.folder, token, self.limits)))
+        try:
+            client.register_plugin(CacheLink(CacheSettings(self.channel, self.folder, token, self.limits)))
+        except OSError as error:  # a worker without a folder; the others have joined
+            logger.warning("a worker could not join the cache %s: %s", self.folder, error)
         if self.budget_bytes is not None:
             self.set_budget(client, self.budget_bytes)
 

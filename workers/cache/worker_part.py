@@ -112,6 +112,8 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
 
     async def teardown(self, worker: Worker) -> None:
         """Stop serving, fail whoever waits, and let another process be the keeper; called by Dask."""
+        if self not in LINKS:  # its folder could not be had
+            return
         await self._leaving.hand_over(self, self._keeper)
         LINKS.remove(self)
         self._beats.stop()

@@ -11,6 +11,7 @@ import pytest
 from distributed import Client
 
 from pressrun.cache.traffic_wording import headline
+from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.models.any_folder import read_any
 from tests import runs
@@ -79,3 +80,11 @@ def test_the_account_of_a_delivery_is_its_own_and_adds_up(client: Client, model:
     assert again.traffic().total.disk_bytes == HOSTS * size_bytes
     assert again.traffic().hit_ratio == 1.0
     assert headline(again.traffic()).endswith(f"on {HOSTS} hosts, all there before")
+
+
+def test_a_folder_that_no_worker_can_use_is_told_with_the_reason(client: Client, model: Location, homes: Path) -> None:
+    for number in range(HOSTS):
+        (homes / f"host-{number}" / "taken").touch()
+    delivery = Delivery(client, SharedCache("~/taken/models"))
+    with pytest.raises(StageFailed, match=r"None of 4 workers could .* tcp://\S+: \[Errno 20\] Not a directory"):
+        delivery.bring([(model, read_any(model))])
