@@ -54,6 +54,7 @@ class LiveProgress:
         self._stage = ""
         self._stage_began = time.monotonic()
         self._last_line = 0.0
+        self._is_broken = False
 
     def __enter__(self) -> LiveProgress:
         """Start drawing."""
@@ -79,6 +80,7 @@ class LiveProgress:
                 self._close_stage()
                 self._stage, self._stage_began = news.stage, time.monotonic()
                 self._bar.update(self._task, total=None, completed=0)
+            self._is_broken = news.is_broken
             if news.message:
                 self._bar.update(self._task, description=f"[bold]{news.stage}[/] [dim]{news.message}[/]")
             if news.note:
@@ -103,5 +105,6 @@ class LiveProgress:
     def _close_stage(self) -> None:
         if self._stage:
             spent_s = time.monotonic() - self._stage_began
-            self._console.print(f"[green]✓[/] {self._stage} [dim]{spent_s:.1f} s[/]", highlight=False)
+            sign = "[red]✗[/]" if self._is_broken else "[green]✓[/]"
+            self._console.print(f"{sign} {self._stage} [dim]{spent_s:.1f} s[/]", highlight=False)
         self._stage = ""

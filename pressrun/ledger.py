@@ -191,6 +191,7 @@ class Ledger:
         except BaseException as error:
             self.broken_stage = name
             self.broken_by = f"{type(error).__name__}: {error}"
+            tell(News(name, is_broken=True))
             raise
         else:
             if self.broken_stage == name:  # it was tried again; the tear-down after a broken stage mends nothing

@@ -31,6 +31,8 @@ class News:
     share : float or None
         How much of the stage is done, 0 to 1, with `message` saying it in words; None where images are counted, or
         nothing is.
+    is_broken : bool
+        Whether the stage ended by an error or an interruption; it may be tried again.
     """
 
     stage: str
@@ -40,6 +42,7 @@ class News:
     failed: int = 0
     note: str = ""
     share: float | None = None
+    is_broken: bool = False
 
 
 Listener = Callable[[News], None]

@@ -71,3 +71,9 @@ def test_a_stage_that_broke_is_not_ticked_off() -> None:
 
 def test_nothing_told_is_nothing_shown() -> None:
     assert told([]) == ""
+
+
+def test_a_stage_that_broke_before_the_tear_down_is_crossed_out_unless_it_was_tried_again() -> None:
+    broken = [News("provision cache", "2 models"), News("provision cache", is_broken=True)]
+    assert told([*broken, News("tear down", "closing")]).startswith("✗ provision cache")
+    assert told([*broken, News("provision cache", "2 models"), News("tear down", "")]).startswith("✓ provision cache")
