@@ -7,16 +7,15 @@ import math
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.workers.cache.chunk_hosts import TOKEN, ChunkHost, chunk_host, until
+from tests.workers.cache.raw_peers import address_of, all_from, answering, overheard
 from workers.cache.chunk_client import ChunkClient, PeerRefused, PeerTimedOut
 from workers.cache.chunk_protocol import Status, greet, receive_answer, send_request
 from workers.cache.chunk_server import ChunkServer
@@ -256,62 +255,3 @@ def fetches(client: ChunkClient, address: str) -> bool:
     except PeerRefused:
         return False
     return True
-
-
-def all_from(raw: socket.socket) -> bytes:
-    """Return what comes until the other side hangs up."""
-    came = b""
-    try:
-        while more := raw.recv(65536):
-            came += more
-    except ConnectionResetError:  # it hung up on bytes that it had not read
-        pass
-    return came
-
-
-def address_of(listener: socket.socket) -> str:
-    return f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-@contextmanager
-def answering(talk: Callable[[socket.socket], object]) -> Iterator[tuple[str, list[bytes]]]:
-    """Accept one connection, `talk`, and note what comes after."""
-    heard: list[bytes] = []
-
-    def serve() -> None:
-        raw, _ = listener.accept()
-        with raw:
-            raw.settimeout(20)
-            talk(raw)
-            heard.append(all_from(raw))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield address_of(listener), heard
-        thread.join()
-
-
-@contextmanager
-def overheard(address: str) -> Iterator[tuple[str, list[bytes]]]:
-    """Pass one connection on to `address`, and note what its client says."""
-    said: list[bytes] = []
-
-    def pass_on(source: socket.socket, target: socket.socket, note: list[bytes]) -> None:
-        while more := source.recv(65536):
-            note.append(more)
-            target.sendall(more)
-        target.shutdown(socket.SHUT_WR)
-
-    def serve() -> None:
-        with listener.accept()[0] as near, connect(*split_address(address), Deadline(20)) as far:
-            back = threading.Thread(target=pass_on, args=(far, near, []))
-            back.start()
-            pass_on(near, far, said)
-            back.join()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield address_of(listener), said
-        thread.join()
