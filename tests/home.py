@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a free port of those that no system hands out by itself, so that it is still free a while later."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 30_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def prepare_home() -> Path:
