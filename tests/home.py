@@ -11,10 +11,14 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    """Return a free port of those that no system hands out by itself, so that it is still free a while later."""
+    """Return a port that is free, the next one too, of those that no system hands out by itself: they stay free."""
     while True:
         port = random.SystemRandom().randrange(12_000, 30_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        with (
+            suppress(OSError),
+            socket.create_server(("127.0.0.1", port)),
+            socket.create_server(("127.0.0.1", port + 1)),
+        ):
             return port
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 import pytest
 
 from deployments.served_processes import MARK
+from tests.home import free_port
 
 CLONE = Path(__file__).parents[1]
 SHAPES = "models/shapes"
@@ -117,19 +117,6 @@ def await_true(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> 
 
 def marked_with(mark: str) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _environ(process).get(MARK) == mark]
-
-
-def free_port() -> int:
-    """Return a port that is free, and the next one too."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def plain_call(served: Served, parameters: dict[str, Any]) -> subprocess.Popen[str]:

@@ -20,12 +20,12 @@ from pressrun import layout, manifest
 from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.storage import Store
+from tests.home import free_port
 from tests.served import (
     CLONE,
     SHAPES,
     Served,
     await_true,
-    free_port,
     mark_of,
     marked_with,
     plain_call,
