@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -222,7 +223,7 @@ class JoinedFleet:
         _quiet()
         try:
             self._client = Client(self.address, timeout=self.connect_timeout_s, set_as_default=False)
-            self._client.wait_for_workers(1, timeout=self.connect_timeout_s)
+            self._await_any(self._client)
         except (OSError, TimeoutError) as error:
             self.close()
             raise StageFailed(
@@ -230,6 +231,14 @@ class JoinedFleet:
                 "check the address, and that the scheduler runs and has workers."
             ) from error
         return self._client
+
+    def _await_any(self, client: Client) -> None:
+        """Wait for a worker; one that a run holds back while it warms it will do, which Dask's own waiting ignores."""
+        until_s = time.monotonic() + self.connect_timeout_s
+        while not client.scheduler_info(n_workers=-1)["workers"]:
+            if time.monotonic() > until_s:
+                raise TimeoutError("it answers, and has none")
+            time.sleep(0.1)
 
     def begin_scaling(self, workers: int) -> None:
         """Do nothing: a joined fleet is not scaled."""

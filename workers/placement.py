@@ -138,9 +138,10 @@ class Placement:
             self._load[place] += sign / len(places)
 
     def _cold(self) -> set[str]:
-        """Return the workers without any model where others have one: they came after these were warmed."""
+        """Return the workers without a model of the run where others have one: they came after these were warmed."""
         held = self._holdings.known()
-        cold = {address for address, holding in held.items() if not holding.in_memory}
+        own = {renderer_key(order) for order in (self.order, *self.order.others.values())}
+        cold = {address for address, holding in held.items() if own.isdisjoint(holding.in_memory)}
         return cold if len(cold) < len(held) else set()
 
 

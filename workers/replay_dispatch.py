@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from distributed import Client, Future, wait
+from distributed.core import Status
 
 from pressrun.errors import PressrunError, StageFailed
 from pressrun.progress import News, tell
@@ -44,7 +45,7 @@ def replay(draft: ReplayDraft, fleet: Fleet, workers: int, replay_id: str) -> li
     tell(News("open workers", "starting workers"))
     client = fleet.open()
     fleet.scale(workers)
-    names = _names(client)
+    names = drawing_workers(client)
     tell(News("replay", "loading the model"))
     pinned: dict[Future, str] = {}
     for number, (placing, setting) in enumerate(draft.placings):
@@ -59,10 +60,14 @@ def replay(draft: ReplayDraft, fleet: Fleet, workers: int, replay_id: str) -> li
         leave_workers(fleet, _run_id(replay_id))
 
 
-def _names(client: Client) -> dict[str, str]:
-    """Return the workers' names by address."""
+def drawing_workers(client: Client) -> dict[str, str]:
+    """Return the names, by address, of the workers that take tasks; of all where none does yet.
+
+    A run may keep others waiting for as long as it lasts, and what is bound to one of these would wait as well.
+    """
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    return {address: str(worker["name"]) for address, worker in workers.items()}
+    at_work = {address: worker for address, worker in workers.items() if worker["status"] == Status.running.name}
+    return {address: str(worker["name"]) for address, worker in (at_work or workers).items()}
 
 
 def _choose(names: Mapping[str, str], drawn_by: str, number: int) -> str:
@@ -108,7 +113,7 @@ def _gather(client: Client, pinned: Mapping[Future, str], draft: ReplayDraft) ->
 
 
 def _check_alive(client: Client, addresses: set[str]) -> None:
-    gone = addresses - set(_names(client))
+    gone = addresses - set(client.scheduler_info(n_workers=-1)["workers"])
     if gone:
         raise StageFailed(
             f"{len(gone)} workers died during the replay ({', '.join(sorted(gone))}); look at their memory and replay "

@@ -14,6 +14,7 @@ from distributed import Client, Scheduler, SchedulerPlugin
 from distributed.core import Status
 
 _NAME = "pressrun-waiting-room"
+_HELD = (Status.init, Status.paused)  # what a worker that waits is to Dask
 
 
 class WaitingRoom(SchedulerPlugin):  # type: ignore[misc]  # distributed carries no types
@@ -48,6 +49,8 @@ class WaitingRoom(SchedulerPlugin):  # type: ignore[misc]  # distributed carries
 
     def enter(self, run: str, client: str, cold: Iterable[str]) -> None:
         """Have who joins from now on wait for a run, with who waits for others, and some that came just before."""
+        if client not in self._scheduler.clients:  # it went while this was on its way, and nobody would let them in
+            return
         self._clients[run] = client
         for worker in {*self._waiting, *cold}:
             self._hold(worker, [run])
@@ -64,10 +67,14 @@ class WaitingRoom(SchedulerPlugin):  # type: ignore[misc]  # distributed carries
         runs.discard(run)
         if not runs and self._waiting.pop(worker, None) is not None and worker in self._running:
             self._running.discard(worker)
-            self._tell(worker, Status.running.name)
+            known = self._scheduler.workers.get(worker)
+            if known is not None and known.status in _HELD:  # Dask may be about to close it
+                self._tell(worker, Status.running.name)
 
-    def waiting_for(self, run: str) -> tuple[list[str], bool]:
-        """Return who waits for a run, and whether somebody else is there to work."""
+    def waiting_for(self, run: str) -> tuple[list[str], bool] | None:
+        """Return who waits for a run, and whether somebody else is there to work; None for a run it does not know."""
+        if run not in self._clients:
+            return None
         return [worker for worker, runs in self._waiting.items() if run in runs], bool(self._scheduler.running)
 
     def _hold(self, worker: str, runs: Iterable[str]) -> None:
@@ -107,31 +114,38 @@ def let_in(client: Client, run: str, worker: str) -> None:
     client.run_on_scheduler(_let_in, run, worker)
 
 
-def waiting_for(client: Client, run: str) -> tuple[list[str], bool]:
-    """Return the workers that wait for a run, and whether there is another one that takes tasks."""
-    found: tuple[list[str], bool] = client.run_on_scheduler(_waiting_for, run)
+def waiting_for(client: Client, run: str) -> tuple[list[str], bool] | None:
+    """Return the workers that wait for a run, and whether there is another one that takes tasks.
+
+    None means that the run has to enter again: its client was gone for a moment, or the scheduler was started anew.
+    """
+    found: tuple[list[str], bool] | None = client.run_on_scheduler(_waiting_for, run)
     return found
 
 
-def _room(scheduler: Scheduler) -> WaitingRoom:
-    room: WaitingRoom = scheduler.plugins[_NAME]
+def _room(scheduler: Scheduler) -> WaitingRoom | None:
+    room: WaitingRoom | None = scheduler.plugins.get(_NAME)
     return room
 
 
 def _enter(run: str, client: str, cold: list[str], dask_scheduler: Scheduler) -> None:
-    _room(dask_scheduler).enter(run, client, cold)
+    if room := _room(dask_scheduler):
+        room.enter(run, client, cold)
 
 
 def _leave(run: str, dask_scheduler: Scheduler) -> None:
-    _room(dask_scheduler).leave(run)
+    if room := _room(dask_scheduler):
+        room.leave(run)
 
 
 def _let_in(run: str, worker: str, dask_scheduler: Scheduler) -> None:
-    _room(dask_scheduler).let_in(run, worker)
+    if room := _room(dask_scheduler):
+        room.let_in(run, worker)
 
 
-def _waiting_for(run: str, dask_scheduler: Scheduler) -> tuple[list[str], bool]:
-    return _room(dask_scheduler).waiting_for(run)
+def _waiting_for(run: str, dask_scheduler: Scheduler) -> tuple[list[str], bool] | None:
+    room = _room(dask_scheduler)
+    return None if room is None else room.waiting_for(run)
 
 
 __all__ = ["WaitingRoom", "enter", "leave", "let_in", "waiting_for"]

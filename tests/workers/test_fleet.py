@@ -12,6 +12,7 @@ from pressrun.errors import StageFailed
 from pressrun.processes import place_digest
 from tests import runs
 from tests.forked_workers import workers_afresh
+from workers import waiting_room
 from workers.fleet import JoinedFleet, LocalFleet, worker_environment
 
 WORKERS = 2
@@ -139,6 +140,17 @@ def test_a_scheduler_without_workers_is_refused() -> None:
             JoinedFleet(cluster.scheduler_address, connect_timeout_s=1).open()
         with Client(cluster) as client:
             assert client.scheduler_info()["workers"] == {}
+
+
+def test_a_worker_that_a_run_holds_back_is_one_to_join() -> None:
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        waiting_room.enter(client, "drawing", list(client.nthreads()))
+        joined = JoinedFleet(cluster.scheduler_address, connect_timeout_s=1)
+        assert joined.largest == 1
+        joined.close()
 
 
 def test_workers_keep_the_memory_that_a_model_asks_for_again_and_again(fleet: LocalFleet) -> None:

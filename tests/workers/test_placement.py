@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,23 @@ def named_workers(client: Client, key: str) -> set[str]:
 
 def restrictions(key: str, dask_scheduler: Any = None) -> list[str]:
     return list(dask_scheduler.tasks[key].worker_restrictions or ())
+
+
+def test_a_worker_that_holds_the_model_of_another_run_alone_is_warmed_before_it_gets_batches(
+    fleet: LocalFleet, opened: Opened
+) -> None:
+    run, order = opened(runs.prompts(2))
+    (batch,) = batches(run)
+    first, second = addresses(fleet)
+    warm(fleet, first, order, batch)
+    warm(fleet, second, replace(order, facts=replace(order.facts, revision="another")), batch)
+    with Placement(fleet.open(), order, 3).at_work():
+        assert [status(fleet, worker) for worker in (first, second)] == ["running", "paused"]
+    until(lambda: status(fleet, second) == "running")
+
+
+def status(fleet: LocalFleet, worker: str) -> str:
+    return str(fleet.open().scheduler_info(n_workers=-1)["workers"][worker]["status"])
 
 
 def test_a_worker_tells_its_zone_and_what_it_holds_and_receipts_tell_of_changes(

@@ -17,7 +17,8 @@ from pressrun.replay.placing import Placing
 from pressrun.replay.record import ReplaySummary, Sighting, judged, summarise
 from tests import engines, replays, runs
 from tests.adapters import write_adapter
-from workers.fleet import LocalFleet
+from workers import waiting_room
+from workers.fleet import Fleet, JoinedFleet, LocalFleet
 from workers.model_host import model_host
 from workers.order import PrintOrder
 from workers.replay_dispatch import replay
@@ -44,7 +45,7 @@ def spoilt(plain: Path, tmp_path: Path) -> Path:
     return shutil.copytree(plain, tmp_path / "out")
 
 
-def replayed(fleet: LocalFleet, out: Path) -> list[Sighting]:
+def replayed(fleet: Fleet, out: Path) -> list[Sighting]:
     return replay(draft_replay(Location(str(out)), EVERYTHING, 1), fleet, 2, "x")
 
 
@@ -171,3 +172,18 @@ def test_a_batch_that_fails_or_kills_its_worker_ends_the_replay(
     with pytest.raises(StageFailed, match=explanation):
         replayed(fleet, out)
     assert runs.rows(out) == before
+
+
+@pytest.mark.timeout(60)
+def test_a_replay_waits_for_no_worker_that_a_run_holds_back(fleet: LocalFleet, plain: Path) -> None:
+    client = fleet.open()
+    joined = JoinedFleet(client.scheduler.address)
+    held = sorted(client.nthreads())[0]
+    waiting_room.enter(client, "drawing", [held])
+    try:
+        workers = {sighting.worker for sighting in replayed(joined, plain)}
+    finally:
+        joined.close()
+        waiting_room.leave(client, "drawing")
+    names = {address: str(worker["name"]) for address, worker in client.scheduler_info()["workers"].items()}
+    assert workers == {names[address] for address in names if address != held}

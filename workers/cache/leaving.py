@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workers.cache.worker_part import CacheLink
 
 LONGEST_S = 20.0
+_STAYING = {Status.init.name, Status.running.name, Status.paused.name}  # runs hold workers back that they have to warm
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Leaving:
         me = self._worker.address
         standing = await self._of_others() | {me: await asyncio.to_thread(look, link)}
         room, alone = rooms(standing, {me}), sole(standing, {me})
+        if alone and not room:
+            logger.warning("%s leaves with the only copies of %d models: no host stays", link.host, len(alone))
         if not room or not alone:
             return
         keeper.announce(gives_only=True)
@@ -86,7 +89,7 @@ class Leaving:
         staying = [
             address
             for address, worker in known["workers"].items()
-            if worker["status"] == Status.running.name and address != self._worker.address
+            if worker["status"] in _STAYING and address != self._worker.address
         ]
         said = await asyncio.gather(
             *(self._run(worker, standing_here, self._folder) for worker in staying), return_exceptions=True

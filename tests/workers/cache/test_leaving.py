@@ -15,6 +15,7 @@ from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
 from tests.workers.cache.hosts import hosts
 from tests.workers.cache.stored_models import CHUNK_BYTES
+from workers import waiting_room
 from workers.cache.joining import SharedCache
 from workers.cache.links import link_for
 from workers.cache.upkeep import standings
@@ -63,9 +64,11 @@ def test_a_retired_host_hands_over_what_it_alone_has(client: Client, origin: Loc
     first, second = client.nthreads()
     assert bring_to(client, first, origin) == len(CONTENT)
     (tmp_path / "weights.safetensors").unlink()  # it cannot come from its origin any more
+    waiting_room.enter(client, "drawing", [second])  # a worker that a run holds back takes it as well
     client.retire_workers([first])
     assert list(client.nthreads()) == [second]
     until(lambda: set(standings(client, CACHE.folder)[second].whole) == {"sole"})
+    waiting_room.leave(client, "drawing")
     assert bring_to(client, second, origin) == 0
     left = [path.parent.name for path in (tmp_path / "homes").glob("*/cache/sole/weights.safetensors")]
     assert left == ["sole", "sole"]  # the one that left has lost nothing
