@@ -24,7 +24,7 @@ from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
 from workers.cache.worker_part import link_for
 from workers.model_cache import ensure_local
-from workers.wishes import submit_to
+from workers.wishes import addresses, submit_to
 
 Need = tuple[Location, AnyFacts]
 _POLL_S = 1.0
@@ -86,16 +86,17 @@ class Delivery:
         return self._cache.traffic(self._client).minus(self._before).merged(self._held)
 
     def _one_a_host(self) -> dict[str, str]:
-        """Return a worker's address by host; one that is just starting is not asked, it fills when it loads."""
+        """Return a worker's address by host; a host whose workers take no tasks yet fills when they load."""
         answers = self._client.run(_host, self._cache.folder)
-        found = {host: address for address, (host, _) in answers.items() if host}
-        if not found:
+        shared = {address: host for address, (host, _) in answers.items() if host}
+        takers = shared.keys() & set(addresses(self._client)) or shared.keys()
+        if not shared:
             address, (_, problem) = min(answers.items(), default=("", ("", "no worker is there")))
             raise StageFailed(
                 f"None of {len(answers)} workers could join the cache {self._cache.folder}. The worker {address}: "
                 f"{problem}. Free the folder there, or name another one as the cache's."
             )
-        return found
+        return {shared[address]: address for address in sorted(takers)}
 
     def _ask(self, address: str, location: Location, facts: AnyFacts) -> Future:
         return submit_to(self._client, address, _had_bytes, location, facts, self._cache.folder)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from distributed import Client, get_worker
+from distributed import Client, Worker, get_worker
+from distributed.core import Status
 
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import TrafficReport
@@ -68,13 +69,20 @@ def tell_memory_load(order: PrintOrder, size_bytes: int) -> None:
     if not size_bytes:
         return
     cache_metrics().held(size_bytes, "memory")
-    try:
-        worker = get_worker()
-    except ValueError:  # outside a cluster nobody listens
+    worker = _worker()
+    if worker is None:  # outside a cluster nobody listens
         return
     link = link_for(Path(order.cache_folder).expanduser()) if order.cache.runtime == "peer" else None
     host = link.host if link else urlsplit(worker.address).hostname
     worker.log_event(_TOPIC, {"run": order.run_id, "host": host, "bytes": size_bytes})
+
+
+def _worker() -> Worker | None:
+    """Return the worker that this is done for; outside tasks, as when a direct call warms it, one that runs here."""
+    try:
+        return get_worker()
+    except ValueError:
+        return next((worker for worker in list(Worker._instances) if worker.status == Status.running), None)
 
 
 __all__ = ["MemoryLoads", "tell_memory_load"]

@@ -88,13 +88,17 @@ def ensure_local(
     with pinned(RevisionFolder(root, facts.revision).pin):  # it counts as a use, also of what is here
         if budget_bytes is not None:
             note_budget(root, budget_bytes)
-        with suppress(OSError):  # a full disk: this is for people who look at what was interrupted
-            note_model(root, facts.revision, facts.name, location)
+        _note(root, facts, location)  # for people who look at what was interrupted
         brought = _bring(location, facts, root, link_for(root) if from_peers else None)
         if budget_bytes is not None:
             ChunkStore(root).shrink_to(budget_bytes)
-    note_model(root, facts.revision, facts.name, location)
+    _note(root, facts, location)
     return CachedModel(brought.path, brought.origin_bytes, time.monotonic() - began)
+
+
+def _note(root: Path, facts: AnyFacts, location: Location) -> None:
+    with suppress(OSError):  # a full disk: no model is refused for want of its name
+        note_model(root, facts.revision, facts.name, location)
 
 
 def _bring(location: Location, facts: AnyFacts, root: Path, link: CacheLink | None) -> Brought:

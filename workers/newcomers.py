@@ -12,7 +12,7 @@ from distributed import Client, Future, wait
 from pressrun.batch import Batch
 from workers.order import PrintOrder
 from workers.warming import warm_worker
-from workers.wishes import submit_to
+from workers.wishes import addresses, submit_to
 
 _POLL_S = 0.25
 
@@ -23,7 +23,7 @@ class Newcomers:
     Parameters
     ----------
     client : distributed.Client
-        The cluster; workers that are there now count as known.
+        The cluster; workers that take tasks now count as known.
     order : PrintOrder
         The standing instructions.
     sample : Batch
@@ -49,11 +49,6 @@ class Newcomers:
         come = set(addresses(self._client)) - self._known
         self._known |= come
         self._warming += warm_all(self._client, sorted(come), self._order, self._sample)
-
-
-def addresses(client: Client) -> list[str]:
-    """Return the addresses of the workers that are there."""
-    return list(client.scheduler_info(n_workers=-1)["workers"])
 
 
 def warm_all(client: Client, places: list[str], order: PrintOrder, sample: Batch) -> list[Future]:

@@ -29,7 +29,7 @@ from workers.fleet import Fleet
 from workers.memory_loads import MemoryLoads
 from workers.mounted_models import check_mounted
 from workers.order import PrintOrder
-from workers.wishes import submit_to
+from workers.wishes import addresses, submit_to
 
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
 
@@ -98,10 +98,12 @@ def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> No
 
 
 def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
-    """Have one worker of each host make sure of its copies, and enter what it read from the origin."""
+    """Have one worker of each host make sure of its copies, and enter what it read from the origin.
+
+    A host whose workers take no tasks yet fills when they load.
+    """
     began_s = run.ledger.clock()
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    one_a_host = {address.rpartition(":")[0]: address for address in workers}
+    one_a_host = {address.rpartition(":")[0]: address for address in addresses(client)}
     pulls = client.gather(
         [
             submit_to(client, address, _ensure, order, host, *need)

@@ -5,9 +5,7 @@ Knows nothing of what is like enough, nor of how caches make room (`workers.cach
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from distributed import Client, Future, as_completed
+from distributed import Client, as_completed
 
 from pressrun.errors import PressrunError, StageFailed
 from pressrun.progress import News, tell
@@ -15,8 +13,10 @@ from pressrun.release.golden import golden_batches
 from pressrun.release.release import Release
 from pressrun.release.verdict import Comparison, Verdict
 from workers.cache.joining import SharedCache
+from workers.cache.release import still_there
 from workers.cache.runtimes import bring
 from workers.delivery import Delivery
+from workers.direct_calls import call_each
 from workers.fleet import Fleet
 from workers.golden_drawing import draw_golden
 from workers.mounted_models import check_mounted, read_through
@@ -52,8 +52,8 @@ def preload(release: Release, fleet: Fleet) -> int:
     printing = print_order(release)
     check_mounted(client, printing, [(order.model, release.facts)])
     read = read_through if order.cache.runtime == "mount" else _read_origin
-    hosts = [cache.address for cache in release.caches]
-    return sum(client.gather([_on(client, address, read, printing) for address in hosts]))
+    hosts = still_there(client, order.cache_folder, release.caches)
+    return sum(call_each(client, read, {address: (printing,) for address in hosts}).values())
 
 
 def _read_origin(order: PrintOrder) -> int:
@@ -61,12 +61,8 @@ def _read_origin(order: PrintOrder) -> int:
     return bring(order, order.model, order.facts).origin_bytes
 
 
-def _on(client: Client, address: str, act: Callable[[PrintOrder], int], order: PrintOrder) -> Future:
-    return client.submit(act, order, workers=[address], allow_other_workers=True, pure=False)
-
-
 def warm(release: Release, fleet: Fleet) -> int:
-    """Load the new revision on every worker and have each draw one small picture; return how many workers there are.
+    """Load the new revision on every worker that takes tasks, and have each draw one small picture; return how many do.
 
     Raises
     ------

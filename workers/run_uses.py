@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from workers.model_host import model_host
 from workers.order import PrintOrder
 from workers.weights.run_pool import empty_pool, pool_in_use
 
-PATIENCE_S = 300.0
+PATIENCE_S = 1800.0  # others of a run may load, measure or compile for long while this process has nothing to do
 
 
 @dataclass(slots=True)
@@ -134,7 +134,8 @@ def _pin(order: PrintOrder, use: _Use) -> None:
             continue
         make_private(root)
         use.pins.enter_context(pinned(folder.pin))
-        use.pins.enter_context(noted_user(root, facts.revision, f"run {order.run_id} in process {os.getpid()}"))
+        with suppress(OSError):  # a full disk: this is for people, and the pin holds without it
+            use.pins.enter_context(noted_user(root, facts.revision, f"run {order.run_id} in process {os.getpid()}"))
         use.pinned.add(folder.pin)
 
 

@@ -30,10 +30,10 @@ from pressrun.profile import (
 from pressrun.run import Run
 from pressrun.storage import Store
 from workers.fleet import Fleet
-from workers.newcomers import Newcomers, addresses, warm_all
+from workers.newcomers import Newcomers, warm_all
 from workers.order import PrintOrder
 from workers.warming import LEAST_MEASURING_S, MEASURING_SHARE, Warmth, measure
-from workers.wishes import submit_to
+from workers.wishes import addresses, submit_to
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _warm(run: Run, client: Client, order: PrintOrder, sample: Batch) -> Warmth:
 
 
 def warm_up(client: Client, order: PrintOrder, sample: Batch) -> list[Warmth]:
-    """Warm every worker that is there; one that is warm is done at once.
+    """Warm every worker that takes tasks now; one that is warm is done at once.
 
     Raises
     ------

@@ -11,7 +11,9 @@ from typing import Any
 from weakref import WeakSet
 
 from distributed import Client, Future, Scheduler, SchedulerPlugin
+from distributed.core import Status
 
+_AT_WORK = Status.running.name
 _TOLD: WeakSet[Client] = WeakSet()  # clients whose scheduler has the plugin
 
 
@@ -29,6 +31,12 @@ class Wishes(SchedulerPlugin):  # type: ignore[misc]  # distributed carries no t
         """Let go of a wish that nobody can grant; called by Dask whenever a task's state changes."""
         if finish == "no-worker" and (task := self._scheduler.tasks[key]).loose_restrictions:
             task.worker_restrictions = None
+
+
+def addresses(client: Client) -> list[str]:
+    """Return the addresses of the workers that take tasks now; of all that are there, where none does."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return [address for address, worker in workers.items() if worker["status"] == _AT_WORK] or list(workers)
 
 
 def submit_to(client: Client, address: str, act: Callable[..., Any], *arguments: object) -> Future:
@@ -49,4 +57,4 @@ def submit_to(client: Client, address: str, act: Callable[..., Any], *arguments:
     return client.submit(act, *arguments, workers=[address], allow_other_workers=True, pure=False)
 
 
-__all__ = ["Wishes", "submit_to"]
+__all__ = ["Wishes", "addresses", "submit_to"]

@@ -84,12 +84,15 @@ class HostCache:
         Whether the new revision was among them.
     budget_bytes : int or None
         What it might hold; None for no limit.
+    place : str
+        Names its folder, which the host's workers share.
     """
 
     address: str
     held_bytes: int
     had_revision: bool
     budget_bytes: int | None = None
+    place: str = ""
 
 
 class Release:

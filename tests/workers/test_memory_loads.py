@@ -14,6 +14,7 @@ from tests.home import HOME
 from tests.s3_server import S3Server
 from tests.workers.cache.scraping import values
 from tests.workers.conftest import OpenedRun
+from workers.direct_calls import call_each
 from workers.engines.loading import load_renderer
 from workers.fleet import LocalFleet
 from workers.order import PrintOrder
@@ -50,6 +51,11 @@ def load_twice(fleet: LocalFleet, order: PrintOrder) -> str:
         # By value: a worker that imported this module would have the tests' own home.
         fleet.open().submit(lambda: load_renderer(order).close(), workers=[address], pure=False).result()
     return address
+
+
+def load_directly(fleet: LocalFleet, order: PrintOrder) -> None:
+    """Load on the same worker beside its tasks, as one that joins in mid-run is warmed."""
+    call_each(fleet.open(), lambda: load_renderer(order).close(), {next(iter(metrics_urls(fleet))): ()})
 
 
 def from_memory(url: str) -> float:
@@ -92,6 +98,9 @@ def test_a_local_models_loads_from_memory_count_and_a_run_without_a_pool_has_no_
     assert run.ledger.traffic is None
     load_twice(fleet, order)
     runs.wait_until(lambda: memory_bytes(run) > 0, "bytes from memory")
+    once_bytes = memory_bytes(run)
+    load_directly(fleet, order)
+    runs.wait_until(lambda: memory_bytes(run) == 2 * once_bytes, "what was loaded beside tasks")
     run.close()
     plain, _ = opened(runs.prompts(2), engine="diffusers")
     plain.ledger.take_traffic()

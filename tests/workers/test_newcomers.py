@@ -9,8 +9,9 @@ from pathlib import Path
 from tests import engines, runs
 from tests.workers.conftest import OpenedRun
 from workers.fleet import LocalFleet
-from workers.newcomers import Newcomers, addresses
+from workers.newcomers import Newcomers
 from workers.speed import sample_of
+from workers.wishes import addresses
 
 LONG_S = 60.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,8 +22,10 @@ from tests import runs
 from tests.adapters import write_adapter
 from tests.workers.cache.stored_models import manifest_of, model, store_model
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.folder_notes import forget_model
 from workers.cache.users import users_of
 from workers.fleet import LocalFleet
+from workers.model_cache import ensure_local
 from workers.model_host import loaded_keys
 from workers.order import PrintOrder
 from workers.printing import lend_renderer
@@ -126,6 +129,39 @@ def test_weights_in_memory_go_when_the_last_run_that_wants_them_ends_though_its_
     leave_workers(fleet, "run-2")
     runs.wait_until(lambda: not list(memory.rglob("*.weights")), "the pool is empty")
     assert not any(key.startswith("diffusers/") for keys in client.run(loaded_keys).values() for key in keys)
+
+
+def test_a_run_whose_other_workers_load_and_measure_for_long_keeps_its_models(
+    store: ChunkStore, order: PrintOrder
+) -> None:
+    now_s = 0.0
+    uses = RunUses(clock=lambda: now_s)
+    with uses.working(order, "key"):
+        pass
+    now_s = 20 * 60.0
+    with uses.working(replace(order, run_id="run-2"), "key"):
+        pass
+    assert uses.runs() == ("run-1", "run-2")
+    for run_id in uses.runs():
+        uses.end(run_id)
+    assert store.shrink_to(0) == 0
+
+
+def test_where_a_model_has_filled_the_disk_a_run_draws_with_it_though_no_note_of_it_fits(order: PrintOrder) -> None:
+    uses, store = RunUses(), ChunkStore(Path(order.cache_folder))
+    ensure_local(order.model, order.facts, store.root)
+    forget_model(store.root, order.facts.revision)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file takes another byte
+    try:
+        found = ensure_local(order.model, order.facts, store.root)
+        with uses.working(order, "key"):
+            left_bytes = store.shrink_to(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    uses.end(order.run_id)
+    assert found.path.is_dir()
+    assert left_bytes == sum(file.size_bytes for file in order.facts.files)  # the pins hold all the same
 
 
 def test_a_run_that_was_killed_keeps_its_models_for_a_while_only(store: ChunkStore, order: PrintOrder) -> None:

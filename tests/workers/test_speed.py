@@ -12,11 +12,12 @@ from blocks.clusters import LocalDaskCluster
 from pressrun.errors import InvalidJob, StageFailed
 from tests import engines, runs
 from tests.workers.conftest import OpenedRun
+from workers import waiting_room
 from workers.fleet import LocalFleet
 from workers.model_host import model_host
 from workers.printing import renderer_key
 from workers.scaling import scale
-from workers.speed import warm_fleet
+from workers.speed import sample_of, warm_fleet, warm_up
 
 Opened = Callable[..., OpenedRun]
 SHAPE = (64, 64)
@@ -31,6 +32,17 @@ def _fresh_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def measurements(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in folder.glob("profiles/*.json")]
+
+
+def test_a_worker_that_another_run_holds_back_is_not_taken_for_a_warm_one(fleet: LocalFleet, opened: Opened) -> None:
+    run, order = opened(runs.prompts(3), batch_size=5)
+    client = fleet.open()
+    waiting, other = sorted(client.nthreads())
+    waiting_room.enter(client, "another run", [waiting])
+    try:
+        assert [warmth.address for warmth in warm_up(client, order, sample_of(run, SHAPE))] == [other]
+    finally:
+        waiting_room.leave(client, "another run")
 
 
 def test_a_given_batch_size_is_used_unmeasured(fleet: LocalFleet, opened: Opened, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from distributed import Client, LocalCluster, Variable, get_worker
 from tests import runs
 from tests.workers.conftest import OpenedRun
 from workers.fleet import LocalFleet
-from workers.newcomers import addresses, warm_all
+from workers.newcomers import warm_all
 from workers.speed import sample_of
-from workers.wishes import submit_to
+from workers.wishes import addresses, submit_to
 
 PATIENCE_S = 30.0
 

@@ -5,8 +5,9 @@ Knows nothing of what a release checks, nor of how models are brought.
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from pressrun.wording import size
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.store_state import look
-from workers.wishes import submit_to
+from workers.direct_calls import call_each
+
+logger = logging.getLogger(__name__)
 
 
 def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[HostCache, ...]:
@@ -48,13 +51,9 @@ def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[Hos
     InvalidModel
         When the revision is larger than a host's budget, so that no run could use it there.
     """
-    folders = client.run(_folder, root)
-    one_a_folder = {folder: address for address, folder in folders.items()}
-    futures = [
-        submit_to(client, address, _look, root, revision, size_bytes, address) for address in one_a_folder.values()
-    ]
-    caches = tuple(client.gather(futures))  # before anything is changed, as another try would take it for the budget
-    client.gather([submit_to(client, cache.address, _raise_budget, root, cache, size_bytes) for cache in caches])
+    looks = {address: (root, revision, size_bytes, address) for address in _places(client, root).values()}
+    caches = tuple(call_each(client, _look, looks).values())  # before a change, which another try took for the budget
+    call_each(client, _raise_budget, {cache.address: (root, cache, size_bytes) for cache in caches})
     return caches
 
 
@@ -76,11 +75,26 @@ def shrink(client: Client, root: str, caches: Sequence[HostCache], revision: str
     is_kept : bool
         Whether it stays, at the cost of the least recently used revisions; else it goes, unless it was there before.
     """
-    futures = [submit_to(client, cache.address, _give_back, root, cache, revision, is_kept) for cache in caches]
-    return sum(client.gather(futures))
+    there = still_there(client, root, caches)
+    asked = {address: (root, cache, revision, is_kept) for address, cache in there.items()}
+    return sum(call_each(client, _give_back, asked).values())
 
 
-def _folder(root: str) -> str:
+def still_there(client: Client, root: str, caches: Iterable[HostCache]) -> dict[str, HostCache]:
+    """Return the hosts that have not gone since, each by the address of a worker that is there now."""
+    now = _places(client, root)
+    there = {now[cache.place]: cache for cache in caches if cache.place in now}
+    for gone in {cache.address for cache in caches if cache.place not in now}:
+        logger.warning("the host of the worker %s is gone; its cache stays as it is", gone)
+    return there
+
+
+def _places(client: Client, root: str) -> dict[str, str]:
+    """Return a worker's address by the place that it shares with its host's others."""
+    return {place: address for address, place in client.run(_place, root).items()}
+
+
+def _place(root: str) -> str:
     """Return a name for a worker's cache folder that workers of one host share; called on it."""
     return f"{place_digest()} {Path(root).expanduser()}"
 
@@ -101,7 +115,7 @@ def _look(root: str, revision: str, size_bytes: int, address: str) -> HostCache:
             f"The disk of {address.rpartition(':')[0]} has {free_bytes / 1e9:.3f} GB free at {root}, the model needs "
             f"{needed_bytes / 1e9:.3f} GB; free some, or drop models that nobody uses any more from the cache."
         )
-    return HostCache(address, state.size_bytes, had_revision, state.budget_bytes)
+    return HostCache(address, state.size_bytes, had_revision, state.budget_bytes, _place(root))
 
 
 def _raise_budget(root: str, cache: HostCache, size_bytes: int) -> None:

@@ -70,7 +70,7 @@ class HostPool:
         mapped = self._served(copy)
         if mapped is not None:
             return mapped
-        with FileLock(self.root / "lock", mode=0o600):  # others that want the same wait for it
+        with self._locked():  # others that want the same wait for it
             mapped = self._served(copy)
             if mapped is not None:
                 return mapped
@@ -80,8 +80,11 @@ class HostPool:
         """Drop copies that nobody uses until the rest takes no more than this; return what the rest takes."""
         if not self._is_ours():
             return 0
-        with FileLock(self.root / "lock", mode=0o600):
+        with self._locked():
             return self._shrink_to(size_bytes)
+
+    def _locked(self) -> FileLock:
+        return FileLock(self.root / "lock", mode=0o600)
 
     def _served(self, copy: Path) -> mmap.mmap | None:
         mapped = _mapped(copy)
@@ -136,9 +139,9 @@ class HostPool:
         """Drop the copies that nobody uses, once no run has the pool."""
         if not self._is_ours():
             return
-        with unpinned(self.root / _USERS_NAME) as is_free:
-            if is_free:
-                self.shrink_to(0)
+        with self._locked(), unpinned(self.root / _USERS_NAME) as is_free:
+            if is_free:  # of several that end at once the last finds it so, as each waits for the one before
+                self._shrink_to(0)
 
     def _is_ours(self) -> bool:
         """Make the folder; False where it is another user's, or there is no such file system."""

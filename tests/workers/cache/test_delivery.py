@@ -18,6 +18,7 @@ from tests import runs
 from tests.s3_server import S3Server
 from tests.workers.cache.hosts import hosts
 from tests.workers.cache.scraping import values
+from workers import waiting_room
 from workers.cache.folder_notes import known_model
 from workers.cache.joining import SharedCache
 from workers.delivery import Delivery
@@ -80,6 +81,22 @@ def test_the_account_of_a_delivery_is_its_own_and_adds_up(client: Client, model:
     assert again.traffic().total.disk_bytes == HOSTS * size_bytes
     assert again.traffic().hit_ratio == 1.0
     assert headline(again.traffic()).endswith(f"on {HOSTS} hosts, all there before")
+
+
+def test_nothing_is_brought_elsewhere_for_a_host_whose_worker_is_given_no_tasks(
+    client: Client, model: Location, homes: Path
+) -> None:
+    facts, folders = read_any(model), client.run(lambda: Path("~/waiting").expanduser())
+    waiting = min(folders)
+    waiting_room.enter(client, "another run", [waiting])
+    try:
+        delivery = Delivery(client, SharedCache("~/waiting"))
+        assert delivery.bring([(model, facts)]) == HOSTS - 1
+        assert delivery.traffic().total.disk_bytes == 0
+    finally:
+        waiting_room.leave(client, "another run")
+    has_it = {at: (folder / facts.revision / "complete.json").exists() for at, folder in folders.items()}
+    assert has_it == {at: at != waiting for at in folders}
 
 
 def test_a_folder_that_no_worker_can_use_is_told_with_the_reason(client: Client, model: Location, homes: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pressrun.errors import InvalidModel, StageFailed
-from pressrun.release.release import HostCache
+from tests.workers.cache.hosts import hosts
 from tests.workers.cache.stored_models import manifest_of, model, store_model
+from workers import waiting_room
 from workers.cache.chunk_store import ChunkStore
-from workers.cache.folder_notes import note_budget
+from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.release import grow, shrink
 from workers.fleet import LocalFleet
 
@@ -108,6 +110,26 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_brought(fleet: L
 
 
 def test_a_worker_that_is_gone_does_not_keep_a_host_from_shrinking(fleet: LocalFleet, store: ChunkStore) -> None:
+    client, root = fleet.open(), str(store.root)
+    (cache,) = grow(client, root, "new", SIZE)
     store_model(store, model(2), "new")
-    gone = HostCache("tcp://127.0.0.1:1", 2 * SIZE, had_revision=False)
-    assert shrink(fleet.open(), str(store.root), [gone], "new", False) == SIZE
+    assert shrink(client, root, [replace(cache, address="tcp://127.0.0.1:1")], "new", False) == SIZE
+
+
+def test_a_host_whose_worker_is_given_no_tasks_has_its_own_budget_raised_and_given_back_and_no_other(
+    tmp_path: Path,
+) -> None:
+    with hosts(tmp_path, 2) as (_, client):
+        roots = client.run(lambda: Path("~/cache").expanduser())
+        waiting, other = sorted(roots)
+        store_model(ChunkStore(roots[waiting]), model(0), "old")
+        note_budget(roots[waiting], SIZE)
+        waiting_room.enter(client, "another run", [waiting])
+        caches = grow(client, "~/cache", "new", SIZE)
+        found = {cache.address: (cache.held_bytes, cache.budget_bytes) for cache in caches}
+        assert found == {waiting: (SIZE, SIZE), other: (0, None)}
+        assert {at: noted_budget(root) for at, root in roots.items()} == {waiting: 2 * SIZE, other: None}
+        store_model(ChunkStore(roots[other]), model(0), "old")
+        shrink(client, "~/cache", caches, "new", True)
+        assert {at: noted_budget(root) for at, root in roots.items()} == {waiting: SIZE, other: None}
+        assert [held(ChunkStore(root)) for root in roots.values()] == [{"old"}, {"old"}]

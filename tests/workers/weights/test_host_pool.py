@@ -7,9 +7,12 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from workers.weights.host_pool import HostPool
 from workers.weights.weight_file import read_past_cache
@@ -137,6 +140,27 @@ def test_a_pool_shrinks_to_nothing(tmp_path: Path) -> None:
     assert pool.shrink_to(0) == _SIZE
     mapped.close()
     assert pool.shrink_to(0) == 0
+    assert not list(pool.root.glob("*.weights"))
+
+
+def test_of_two_that_empty_a_pool_at_once_the_later_one_drops_what_it_had_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, later, file = HostPool(tmp_path / "pool", 10**9), HostPool(tmp_path / "pool", 10**9), _write(tmp_path / "a")
+    mapped = later.take(file, _reading(file))
+    assert mapped is not None
+    drop, emptying = pool._shrink_to, threading.Thread(target=later.empty)
+
+    def drop_just_before_the_other_lets_go(size_bytes: int) -> int:
+        left_bytes = drop(size_bytes)
+        mapped.close()
+        emptying.start()
+        emptying.join(0.3)  # it may wait, and must not give up
+        return left_bytes
+
+    monkeypatch.setattr(pool, "_shrink_to", drop_just_before_the_other_lets_go)
+    pool.empty()
+    emptying.join(30)
     assert not list(pool.root.glob("*.weights"))
 
 
