@@ -19,6 +19,7 @@ from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
+from tests.home import free_port
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers.cache import chunk_server, keeper
 from workers.cache.joining import SharedCache
@@ -133,9 +134,7 @@ def test_workers_in_one_process_share_the_cache_until_the_last_of_them_leaves(fo
 def test_the_next_keeper_can_have_the_port_of_the_last(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cannot: list[Exception] = []
     monkeypatch.setattr(CacheLink, "_cannot_keep", lambda link, error: cannot.append(error))
-    with chunk_server.ChunkServer(lambda chunk_id: None, bytes(32)) as anywhere:
-        port = anywhere.port
-    monkeypatch.setenv(PORT_VARIABLE, str(port))
+    monkeypatch.setenv(PORT_VARIABLE, str(free_port()))
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
