@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from pressrun.errors import InvalidJob
-from workers.cache.private_folder import make_private
+from workers.cache.private_folder import TEMPORARY, make_private
 
 
 def writable_folder(folder: Path) -> Path:
@@ -20,7 +20,7 @@ def writable_folder(folder: Path) -> Path:
     root = folder.expanduser().absolute()
     try:
         make_private(root)
-        with TemporaryFile(dir=root):
+        with TemporaryFile(dir=root, prefix=TEMPORARY):
             return root
     except OSError as error:
         raise InvalidJob(

@@ -21,31 +21,33 @@ if TYPE_CHECKING:  # they bring Dask, which `pressrun --help` need not wait for
     from workers.cache.host_states import HostState
     from workers.cache.joining import SharedCache
 
+    _Found = tuple[dict[str, HostState], dict[str, str]]  # what hosts have, and why others cannot tell
+
 LEAST_DIGITS = 4
 
 
 def show_hosts(cluster: str, folder: Path, as_json: bool) -> ExitCode:
-    """Show what lies in the caches of a cluster's hosts."""
+    """Show what lies in the caches of a cluster's hosts; a host that cannot tell is named, and the others shown."""
     from workers.fleet import JoinedFleet
 
     fleet = JoinedFleet(cluster)
     try:
-        states = _states(fleet.open(), cluster, folder)
+        states, problems = _states(fleet.open(), cluster, folder)
     finally:
         fleet.close()
     if as_json:
         out.print_json(json.dumps({"hosts": {name: record(state) for name, state in states.items()}}))
-        return ExitCode.DONE
-    for name, state in sorted(states.items()):
-        show(state, name.removesuffix(f":{state.store.root}"))
-    return ExitCode.DONE
+    else:
+        for name, state in sorted(states.items()):
+            show(state, name.removesuffix(f":{state.store.root}"))
+    _tell(problems)
+    return ExitCode.FAILED if problems else ExitCode.DONE
 
 
 def drop_on_hosts(cluster: str, revisions: tuple[str, ...], folder: Path, as_json: bool) -> ExitCode:
     """Drop revisions, by their first digits, or all where none are named, on every host of a cluster."""
-    kept: dict[str, str] = {}
     dropped: list[str] = []
-    with _joined(cluster, folder) as (client, cache, states):
+    with _joined(cluster, folder) as (client, cache, (states, kept)):
         for revision in _found(states, revisions):
             said = cache.drop(client, revision)
             kept |= {f"{host}, {revision}": reason for host, reason in said.items() if reason}
@@ -60,7 +62,8 @@ def drop_on_hosts(cluster: str, revisions: tuple[str, ...], folder: Path, as_jso
 
 def drain_hosts(cluster: str, workers: tuple[str, ...], folder: Path, timeout_s: float, as_json: bool) -> ExitCode:
     """Have hosts that stay take over what only the hosts of these workers have."""
-    with _joined(cluster, folder) as (client, cache, _):
+    with _joined(cluster, folder) as (client, cache, (_, problems)):
+        _tell(problems)
         there = client.scheduler_info(n_workers=-1)["workers"]
         unknown = [worker for worker in workers if worker not in there]
         if unknown or not workers:
@@ -83,29 +86,31 @@ def _tell(reasons: dict[str, str]) -> None:
 
 
 @contextmanager
-def _joined(cluster: str, folder: Path) -> Iterator[tuple[Client, SharedCache, dict[str, HostState]]]:
+def _joined(cluster: str, folder: Path) -> Iterator[tuple[Client, SharedCache, _Found]]:
     from workers.cache.joining import SharedCache
     from workers.fleet import JoinedFleet
 
     fleet, cache = JoinedFleet(cluster), SharedCache(str(folder))
     try:
         client = fleet.open()
-        states = _states(client, cluster, folder)  # first, as joining makes the folder everywhere
+        found = _states(client, cluster, folder)  # first, as joining makes the folder everywhere
         cache.join(client)
-        yield client, cache, states
+        yield client, cache, found
     finally:
         fleet.close()
 
 
-def _states(client: Client, cluster: str, folder: Path) -> dict[str, HostState]:
+def _states(client: Client, cluster: str, folder: Path) -> _Found:
     from workers.cache.host_states import host_states
 
-    states = host_states(client, str(folder))
+    states, problems = host_states(client, str(folder))
     if not states:
+        host, problem = min(problems.items(), default=("", ""))
+        lacking = f"can be looked at; {host}: {problem} Name" if problems else "is there; name"
         raise InvalidJob(
-            f"No host of {cluster} has a cache folder {folder}; name the one that runs have there, with --folder."
+            f"No host of {cluster} has a cache folder {folder} that {lacking} the one that runs have, with --folder."
         )
-    return states
+    return states, problems
 
 
 def _found(states: Mapping[str, HostState], revisions: tuple[str, ...]) -> list[str]:

@@ -18,11 +18,12 @@ from tests import runs
 from tests.forked_workers import workers_afresh
 from tests.pressrun.models.small_model import write_model
 from tests.s3_server import S3Server
+from workers.cache import host_states
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
 from workers.cache.folder_notes import note_budget
 from workers.cache.revision_folder import RevisionFolder
-from workers.fleet import LocalFleet
+from workers.fleet import JoinedFleet, LocalFleet
 from workers.model_cache import ensure_local
 
 
@@ -191,6 +192,20 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
     assert listed(said, root)["revisions"] == []
     assert all(code == 2 and "has a cache folder" in err for code, _, err in mistyped)
     assert not Path(f"{root}s").exists()
+
+
+def test_a_host_that_cannot_tell_is_named_and_the_others_are_shown(
+    said: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_of_a_model(ChunkStore(root))
+    states, reason = {"host": host_states.host_state(root)}, "The cache folder /c cannot be looked at."
+    monkeypatch.setattr(JoinedFleet, "open", lambda fleet: None)
+    monkeypatch.setattr(host_states, "host_states", lambda client, folder: (states, {"10.0.0.7": reason}))
+    code, out, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
+    assert (code, "half-of-it" in out, f"10.0.0.7: {reason}" in err) == (ExitCode.FAILED, True, True)
+    states.clear()
+    code, _, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
+    assert (code, f"can be looked at; 10.0.0.7: {reason} Name the one" in err) == (ExitCode.REFUSED, True)
 
 
 def test_embedders_and_adapters_are_told_by_their_files(tmp_path: Path) -> None:

@@ -64,9 +64,20 @@ def host_state(root: Path) -> HostState:
     )
 
 
-def host_states(client: Client, folder: str) -> dict[str, HostState]:
-    """Return what lies there on every host of a cluster that has the folder, by the host's name in the cache."""
-    return dict(found for found in client.run(_named_state, folder).values() if found is not None)
+def host_states(client: Client, folder: str) -> tuple[dict[str, HostState], dict[str, str]]:
+    """Look at the folder on every host of a cluster that has it.
+
+    Returns
+    -------
+    dict of str to HostState
+        What lies there, by the host's name in the cache.
+    dict of str to str
+        Why it cannot be told, by the host's address.
+    """
+    found = client.run(_named_state, folder, on_error="return").items()
+    states: dict[str, HostState] = dict(said for _, said in found if isinstance(said, tuple))
+    problems = {_address(worker): _reason(said, folder) for worker, said in found if isinstance(said, Exception)}
+    return states, problems
 
 
 async def _named_state(folder: str, dask_worker: Worker) -> tuple[str, HostState] | None:
@@ -74,8 +85,17 @@ async def _named_state(folder: str, dask_worker: Worker) -> tuple[str, HostState
     root = Path(folder).expanduser()
     if not root.is_dir():
         return None
-    name = host_name(urlsplit(dask_worker.address).hostname or "127.0.0.1", root)
-    return name, await asyncio.to_thread(host_state, root)
+    return host_name(_address(dask_worker.address), root), await asyncio.to_thread(host_state, root)
+
+
+def _address(worker: str) -> str:
+    return urlsplit(worker).hostname or "127.0.0.1"
+
+
+def _reason(error: Exception, folder: str) -> str:
+    if isinstance(error, OSError):
+        return f"The cache folder {folder} cannot be looked at ({error.strerror or error})."
+    return f"It cannot tell what lies in the cache folder {folder} ({type(error).__name__}: {error})."
 
 
 def _lacking_bytes(folder: RevisionFolder) -> int:

@@ -9,15 +9,17 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
-from distributed import Client, Scheduler
+from distributed import Client, Scheduler, Worker
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.sources import Limits
 from pressrun.cache.traffic_report import TrafficReport
 from workers.cache import upkeep
 from workers.cache.channel import stream_op
+from workers.cache.links import LINKS
 from workers.cache.scheduler_part import CacheRegistry
 from workers.cache.worker_part import CacheLink, CacheSettings
 
@@ -51,13 +53,17 @@ class SharedCache:
         return hashlib.blake2b(self.folder.encode(), digest_size=8).hexdigest()
 
     def join(self, client: Client) -> None:
-        """Have the scheduler keep the registry, and every worker that is there or comes a link; once is enough."""
+        """Have the scheduler keep the registry, and every worker that is there or comes a link.
+
+        Once is enough, but that workers whose folder could not be had then try again whenever this is called.
+        """
         client.register_plugin(CacheRegistry(self.channel, self.limits))  # first, as links talk to it at once
         token = secrets.token_bytes(_TOKEN_BYTES)  # where the cache stands already, its links have theirs and keep it
-        try:
+        with suppress(OSError):  # a worker without a folder; the others have joined
             client.register_plugin(CacheLink(CacheSettings(self.channel, self.folder, token, self.limits)))
-        except OSError as error:  # a worker without a folder; the others have joined
-            logger.warning("a worker could not join the cache %s: %s", self.folder, error)
+        for worker, problem in client.run(_linked, self.channel, on_error="return").items():
+            if isinstance(problem, Exception):
+                logger.warning("The worker %s could not join the cache %s: %s", worker, self.folder, problem)
         if self.budget_bytes is not None:
             self.set_budget(client, self.budget_bytes)
 
@@ -125,6 +131,13 @@ class SharedCache:
         """Return what came from where, to all hosts, since the cache was first joined."""
         report: TrafficReport = client.run_on_scheduler(_traffic, channel=self.channel)
         return report
+
+
+def _linked(channel: str, dask_worker: Worker) -> None:
+    """Have a worker without a link, whose folder could not be had before, try again; called on the worker."""
+    link = dask_worker.plugins.get(stream_op(channel))
+    if link is not None and link not in LINKS:
+        link.setup(dask_worker)
 
 
 def _offer(channel: str, manifest: ChunkManifest, dask_scheduler: Scheduler) -> None:

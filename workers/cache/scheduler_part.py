@@ -168,7 +168,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
     def _tick(self) -> None:
         now_s = time.monotonic()
         self._send(self._registry.second_tries(now_s))
-        self._speak()
+        if not self._will_speak:  # else each tick would begin a sequence of its own beside the one that is under way
+            self._speak()
 
     def _speak_soon(self) -> None:
         if not self._will_speak:

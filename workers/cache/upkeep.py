@@ -193,7 +193,7 @@ async def _drop(folder: str, revision: str) -> str:
         return ""
     try:
         await asyncio.to_thread(link.store.drop, revision)
-    except CacheInUse as error:
+    except (CacheInUse, OSError) as error:
         return str(error)
     forget_model(link.store.root, revision)
     return ""

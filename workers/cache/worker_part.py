@@ -117,8 +117,9 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         await self._leaving.hand_over(self, self._keeper)
         LINKS.remove(self)
         self._beats.stop()
+        self._stop_keeping()  # first, as the next keeper may have only this one's port
         self._host_lock.release()
-        self._stop_keeping()
+        self._stop_keeping()  # it may have become the keeper meanwhile
         self._waits.close(Answer(self._host, "", problem="The worker was closed before the model was there."))
 
     def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:

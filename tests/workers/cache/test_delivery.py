@@ -105,3 +105,5 @@ def test_a_folder_that_no_worker_can_use_is_told_with_the_reason(client: Client,
     delivery = Delivery(client, SharedCache("~/taken/models"))
     with pytest.raises(StageFailed, match=r"None of 4 workers could .* tcp://\S+: \[Errno 20\] Not a directory"):
         delivery.bring([(model, read_any(model))])
+    (homes / "host-0" / "taken").unlink()
+    assert Delivery(client, SharedCache("~/taken/models")).bring([(model, read_any(model))]) == 1  # freed meanwhile

@@ -107,6 +107,18 @@ def test_what_is_asked_for_fails_only_when_no_worker_of_the_host_can_keep_its_pa
     assert "no more files" in problem
 
 
+def test_a_backlog_is_told_by_one_sequence_of_answers_however_often_time_passes(told: Told) -> None:
+    later: list[Callable[[], Any]] = []
+    told.loop.call_later = lambda delay_s, call: later.append(call)
+    backlog = SimpleNamespace(has_more=True, commands=lambda now_s: [], second_tries=lambda now_s: [])
+    told.registry._registry = backlog  # type: ignore[assignment]
+    for _ in range(3):
+        told.registry._tick()
+    assert len(later) == 1
+    later.pop()()
+    assert len(later) == 1
+
+
 def test_of_many_manifests_the_newest_are_remembered(told: Told) -> None:
     for number in range(200):
         told.registry.offer(ChunkManifest(f"r{number}", ()))

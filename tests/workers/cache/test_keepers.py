@@ -19,9 +19,12 @@ from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
+from tests.home import free_port
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers.cache import chunk_server, keeper
 from workers.cache.joining import SharedCache
+from workers.cache.links import LINKS
+from workers.cache.peer_ports import PORT_VARIABLE
 from workers.cache.upkeep import standings
 from workers.cache.worker_part import CacheLink, CacheSettings, link_for
 
@@ -126,6 +129,22 @@ def test_workers_in_one_process_share_the_cache_until_the_last_of_them_leaves(fo
             client.retire_workers([worker])
             until(lambda worker=worker: worker not in workers_of(client))
         until(lambda: link_for(Path(folder)) is None)
+
+
+def test_the_next_keeper_can_have_the_port_of_the_last(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cannot: list[Exception] = []
+    monkeypatch.setattr(CacheLink, "_cannot_keep", lambda link, error: cannot.append(error))
+    monkeypatch.setenv(PORT_VARIABLE, str(free_port()))
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        SharedCache(folder).join(client)
+        until(lambda: any(link.is_keeper for link in LINKS))
+        (first,) = (link for link in LINKS if link.is_keeper)
+        client.retire_workers([first._worker.address])
+        until(lambda: cannot or any(link.is_keeper for link in LINKS if link is not first))
+        assert not cannot
 
 
 def read_slowly(seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -18,10 +19,12 @@ from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
 from tests.workers.cache.hosts import HostEach, hosts
 from tests.workers.cache.stored_models import CHUNK_BYTES
+from workers.cache import host_states
 from workers.cache.channel import stream_op
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import noted_budget
 from workers.cache.joining import SharedCache
+from workers.cache.store_state import look
 from workers.cache.upkeep import one_a_host, standings
 from workers.cache.worker_part import link_for
 
@@ -184,6 +187,26 @@ def test_the_budget_set_last_holds_on_every_host_and_on_those_that_come_later(
     cluster[0].scale(4)
     client.wait_for_workers(4)
     until(lambda: budgets(client) == [len(CONTENT) - 1] * 4)
+
+
+def test_one_host_that_cannot_be_looked_at_hides_no_other(client: Client, origin: Location) -> None:
+    first, *others = workers_of(client)
+    bring_to(client, others[0], origin, "seen")
+
+    def spoil(says: str) -> None:
+        def fail(*_: object) -> None:
+            raise PermissionError(errno.EACCES, says)
+
+        host_states.look = fail if says else look  # type: ignore[assignment]
+
+    client.run(spoil, "Permission denied", workers=[first])
+    try:
+        states, problems = host_states.host_states(client, CACHE.folder)
+    finally:
+        client.run(spoil, "", workers=[first])
+    assert len(states) == len(others)
+    assert {one.revision for state in states.values() for one in state.store.revisions} == {"seen"}
+    assert problems == {"127.0.0.1": "The cache folder ~/cache cannot be looked at (Permission denied)."}
 
 
 def test_caches_of_two_folders_have_nothing_of_each_other(client: Client, origin: Location) -> None:
