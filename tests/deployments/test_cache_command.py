@@ -26,6 +26,8 @@ from workers.cache.revision_folder import RevisionFolder
 from workers.fleet import JoinedFleet, LocalFleet
 from workers.model_cache import ensure_local
 
+HALF = "5" * 32
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -58,9 +60,9 @@ def half_of_a_model(store: ChunkStore) -> str:
     """Fill the first of two chunks, as somebody who was killed then, and return the revision."""
     content = bytes(SMALLEST_CHUNK_BYTES)
     files = [ModelFile("weights.safetensors", SMALLEST_CHUNK_BYTES + 5, "etag:half")]
-    with store.begin(cut(Location("s3://b/half"), "half-of-it", files)) as filling:
+    with store.begin(cut(Location("s3://b/half"), HALF, files)) as filling:
         filling.put(next(chunk for chunk in filling.lacking if not chunk.start), content, hash_of(content))
-    return "half-of-it"
+    return HALF
 
 
 def test_a_folder_that_is_not_there_is_empty_and_stays_away(said: Any, root: Path) -> None:
@@ -202,7 +204,7 @@ def test_a_host_that_cannot_tell_is_named_and_the_others_are_shown(
     monkeypatch.setattr(JoinedFleet, "open", lambda fleet: None)
     monkeypatch.setattr(host_states, "host_states", lambda client, folder: (states, {"10.0.0.7": reason}))
     code, out, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
-    assert (code, "half-of-it" in out, f"10.0.0.7: {reason}" in err) == (ExitCode.FAILED, True, True)
+    assert (code, HALF[:12] in out, f"10.0.0.7: {reason}" in err) == (ExitCode.FAILED, True, True)
     states.clear()
     code, _, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
     assert (code, f"can be looked at; 10.0.0.7: {reason} Name the one" in err) == (ExitCode.REFUSED, True)

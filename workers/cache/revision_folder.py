@@ -30,6 +30,7 @@ MANIFEST_NAME = "manifest.json"
 PARTIAL_SUFFIX = ".partial"
 JOURNAL_SUFFIX = ".journal"
 _REVISION = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
+_DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +149,23 @@ class RevisionFolder:
 
 
 def revision_folders(root: Path) -> Iterator[RevisionFolder]:
-    """Iterate over the revisions in a cache folder, whole or not."""
+    """Iterate over the revisions in a cache folder, whole or not; not over others' folders that lie beside them."""
     try:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except FileNotFoundError:
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False) and _REVISION.fullmatch(entry.name):
-            yield RevisionFolder(root, entry.name)
+            folder = RevisionFolder(root, entry.name)
+            if _is_models(folder):
+                yield folder
+
+
+def _is_models(folder: RevisionFolder) -> bool:
+    """Return whether a folder is a model's: what is dropped or evicted is lost, so a name alone must be a digest."""
+    if _DIGEST.fullmatch(folder.revision) or folder.pin.exists():
+        return True
+    return any(folder.marker(name) is not None for name in (COMPLETE_NAME, MANIFEST_NAME))
 
 
 def is_whole(path: Path, size_bytes: int) -> bool:

@@ -22,6 +22,7 @@ from workers.cache.folder_notes import note_budget
 from workers.cache.pins import unpinned
 
 SIZE = manifest_of(model(0), "any").size_bytes
+DIGEST = "c" * 32  # as models' revisions are; what is being filled is known by it
 
 
 def pin_for_ever(root: Path, revision: str, told: int) -> None:
@@ -165,7 +166,7 @@ def test_pins_of_other_processes_hold_until_these_die(tmp_path: Path) -> None:
 
 def test_a_revision_that_is_being_filled_stays(tmp_path: Path) -> None:
     store, other = ChunkStore(tmp_path, 2 * SIZE), ChunkStore(tmp_path, 2 * SIZE)
-    with store.begin(manifest_of(model(0), "a")) as filling:
+    with store.begin(manifest_of(model(0), DIGEST)) as filling:
         assert other.status().revisions[0].is_filling
         assert other.shrink_to(0) == SIZE
         store_model(other, model(1), "b")
@@ -173,7 +174,20 @@ def test_a_revision_that_is_being_filled_stays(tmp_path: Path) -> None:
             other.begin(manifest_of(model(2), "c"))
         fetch(filling, model(0))
         filling.publish()
-    assert contents(tmp_path / "a") == model(0)
+    assert contents(tmp_path / DIGEST) == model(0)
+
+
+@pytest.mark.parametrize("name", ["data", "0123", "models.v2"])
+def test_others_folders_beside_a_cache_s_own_are_neither_counted_nor_shown_nor_removed(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "theirs").write_bytes(bytes(SIZE))
+    (tmp_path / f"{name}.lock").touch()
+    store = filled(ChunkStore(tmp_path, SIZE), "a", "b")
+    assert revisions(store) == ["b"]
+    assert store.shrink_to(0) == 0
+    assert (tmp_path / name / "theirs").read_bytes() == bytes(SIZE)
 
 
 def test_what_revisions_share_counts_once_and_stays_with_the_last(tmp_path: Path) -> None:
@@ -197,13 +211,13 @@ def test_what_would_free_nothing_stays(tmp_path: Path) -> None:
 
 def test_nothing_is_evicted_for_what_would_not_fit_all_the_same(tmp_path: Path) -> None:
     store = filled(ChunkStore(tmp_path, 3 * SIZE), "a", "b")
-    big = manifest_of(model(3, chunks=12), "c")
+    big = manifest_of(model(3, chunks=12), DIGEST)
     assert 2 * SIZE < big.size_bytes < 3 * SIZE
     with store.pin("b"), pytest.raises(CacheFull, match=f"holds {gb(SIZE)} of at most {gb(3 * SIZE)} in use"):
         store.begin(big)
     assert store.folder_of(manifest_of(model(0), "a")) == tmp_path / "a"
     store.begin(big).close()
-    assert revisions(store) == ["c"]
+    assert revisions(store) == [DIGEST]
 
 
 def test_a_revision_that_chunks_can_be_copied_from_goes_last(tmp_path: Path) -> None:
