@@ -176,11 +176,13 @@ class ChunkServer:
         with self._lock:
             thread = threading.Thread(target=self._serve, args=(sock,), name="chunk-upload", daemon=True)
             try:
-                thread.start()  # it cannot end before this lock is free
+                thread.start()
             except RuntimeError:
                 self._admission.leave(sock)
                 sock.close()
                 raise
+            # Each stays here until it has ended, so that closing leaves none behind.
+            self._threads = {known: other for known, other in self._threads.items() if other.is_alive()}
             self._threads[sock] = thread
 
     def _wrapped(self, raw: socket.socket) -> socket.socket:
@@ -203,8 +205,6 @@ class ChunkServer:
             logger.exception("The chunk server hung up on %s after a fault of its own.", _peer_of(sock))
         finally:
             self._admission.leave(sock)
-            with self._lock:
-                del self._threads[sock]
             sock.close()
 
     def _welcomed(self, sock: socket.socket) -> Session:
