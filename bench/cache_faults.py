@@ -20,8 +20,8 @@ from distributed import Future
 
 from bench.findings import Figure, Findings, Row
 from bench.host_trial import FOLDER, HostLoad, HostTrial, host_trial
+from workers.cache.links import link_for
 from workers.cache.piece import Piece
-from workers.cache.worker_part import link_for
 
 _AT_SHARE = 0.4  # of the model read from the origin, when a host is killed or cut off
 _REFUSED_SHARE = 0.2
@@ -135,8 +135,8 @@ def _await(futures: list[Future]) -> int:
 
 def _spoil() -> None:
     """Have this host send other bytes than it holds, from now on."""
-    link = link_for(Path(FOLDER).expanduser())
-    server: Any = link._server if link else None
+    link: Any = link_for(Path(FOLDER).expanduser())
+    server = link._server
     find, spoilt = server._find, Path.home() / "spoilt"
 
     def find_spoilt(chunk_id: str) -> Piece | None:

@@ -31,7 +31,7 @@ from bench.killable_origin import KillableOrigin
 from bench.network_hosts import LinkSpeed, Network, network
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFacts
-from workers.cache.worker_part import link_for
+from workers.cache.links import link_for
 
 Role = Literal["keeper", "other process", "scheduler", "client", "origin"]
 ROLES: tuple[Role, ...] = ("keeper", "other process", "scheduler", "client", "origin")
@@ -190,7 +190,7 @@ class _Trial:
 
 def _is_keeper() -> bool:
     link = link_for(Path(FOLDER).expanduser())
-    return link is not None and link._keeper is not None
+    return link is not None and link.is_keeper
 
 
 def _load_elsewhere(scheduler: str, names: list[str], location: Location, facts: ModelFacts, tells: Connection) -> None:

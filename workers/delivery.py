@@ -19,10 +19,10 @@ from pressrun.location import Location
 from pressrun.models.any_folder import AnyFacts
 from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
+from workers.cache.links import link_for
 from workers.cache.metrics import cache_metrics
 from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
-from workers.cache.worker_part import link_for
 from workers.model_cache import ensure_local
 from workers.wishes import addresses, submit_to
 

@@ -17,8 +17,8 @@ from distributed.core import Status
 
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import TrafficReport
+from workers.cache.links import link_for
 from workers.cache.metrics import cache_metrics
-from workers.cache.worker_part import link_for
 from workers.order import PrintOrder
 
 _TOPIC = "pressrun-memory"

@@ -22,10 +22,10 @@ from workers.cache.alone import AloneKeeper
 from workers.cache.bring import Brought
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import note_budget, note_model
+from workers.cache.links import Link, link_for
 from workers.cache.pins import pinned
 from workers.cache.private_folder import make_private
 from workers.cache.revision_folder import RevisionFolder
-from workers.cache.worker_part import CacheLink, link_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _note(root: Path, facts: AnyFacts, location: Location) -> None:
         note_model(root, facts.revision, facts.name, location)
 
 
-def _bring(location: Location, facts: AnyFacts, root: Path, link: CacheLink | None) -> Brought:
+def _bring(location: Location, facts: AnyFacts, root: Path, link: Link | None) -> Brought:
     manifest = cut(location, facts.revision, facts.files)
     single_file = isinstance(facts, Adapter)
     if link is not None:

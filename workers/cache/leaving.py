@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed import Worker
 from distributed.core import Status
@@ -19,10 +19,8 @@ from distributed.protocol.pickle import dumps
 
 from pressrun.cache.messages import Left
 from workers.cache.keeper import Keeper
+from workers.cache.links import Link
 from workers.cache.upkeep import Standing, look, rooms, sole, standing_here, take_over
-
-if TYPE_CHECKING:
-    from workers.cache.worker_part import CacheLink
 
 LONGEST_S = 20.0
 _STAYING = {Status.init.name, Status.running.name, Status.paused.name}  # runs hold workers back that they have to warm
@@ -49,7 +47,7 @@ class Leaving:
         self._pass_on = worker.stream_handlers["worker-status-change"]
         worker.stream_handlers["worker-status-change"] = self._hear
 
-    async def hand_over(self, link: CacheLink, keeper: Keeper | None) -> None:
+    async def hand_over(self, link: Link, keeper: Keeper | None) -> None:
         """Have hosts that stay take over what only this one has whole, if its worker is retired and there are any."""
         if not self._is_retired or keeper is None:
             return
@@ -62,7 +60,7 @@ class Leaving:
         self._is_retired = status == Status.closing_gracefully.name
         self._pass_on(status=status, stimulus_id=stimulus_id)
 
-    async def _hand_over(self, link: CacheLink, keeper: Keeper) -> None:
+    async def _hand_over(self, link: Link, keeper: Keeper) -> None:
         until_s = time.monotonic() + LONGEST_S
         me = self._worker.address
         standing = await self._of_others() | {me: await asyncio.to_thread(look, link)}

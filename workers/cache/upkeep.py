@@ -13,17 +13,13 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from distributed import Client
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.errors import CacheInUse, PressrunError
 from workers.cache.folder_notes import forget_model
-from workers.cache.links import link_for
-
-if TYPE_CHECKING:
-    from workers.cache.worker_part import CacheLink
+from workers.cache.links import Link, link_for
 
 _GRACE_S = 5.0
 _POLL_S = 0.1
@@ -162,7 +158,7 @@ def _hand_over(client: Client, folder: str, revision: str, way: _Way) -> str:
     return said if isinstance(said, str) else f"The host that was to take over the revision {revision} failed: {said}."
 
 
-def _link(folder: str) -> CacheLink | None:
+def _link(folder: str) -> Link | None:
     return link_for(Path(folder).expanduser())
 
 
@@ -172,7 +168,7 @@ async def standing_here(folder: str) -> Standing | None:
     return None if link is None else await asyncio.to_thread(look, link)
 
 
-def look(link: CacheLink) -> Standing:
+def look(link: Link) -> Standing:
     """Return how things stand on a link's host."""
     state = link.store.status()
     free_bytes = shutil.disk_usage(link.store.root).free

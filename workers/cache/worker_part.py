@@ -35,7 +35,7 @@ from workers.cache.host_lock import HostLock
 from workers.cache.host_name import digest_of, host_name
 from workers.cache.keeper import Keeper
 from workers.cache.leaving import Leaving
-from workers.cache.links import LINKS, link_for
+from workers.cache.links import LINKS
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.private_folder import make_private
@@ -297,4 +297,4 @@ def _ip(address: str) -> str:
     return urlsplit(address).hostname or "127.0.0.1"
 
 
-__all__ = ["CacheLink", "CacheSettings", "link_for"]
+__all__ = ["CacheLink", "CacheSettings"]

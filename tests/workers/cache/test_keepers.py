@@ -23,10 +23,10 @@ from tests.home import free_port
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers.cache import chunk_server, keeper
 from workers.cache.joining import SharedCache
-from workers.cache.links import LINKS
+from workers.cache.links import LINKS, link_for
 from workers.cache.peer_ports import PORT_VARIABLE
 from workers.cache.upkeep import standings
-from workers.cache.worker_part import CacheLink, CacheSettings, link_for
+from workers.cache.worker_part import CacheLink, CacheSettings
 
 CONTENT = random.Random(6).randbytes(6 * CHUNK_BYTES)  # the same in every process
 PATIENCE_S = 30.0

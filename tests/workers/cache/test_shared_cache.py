@@ -17,7 +17,7 @@ from pressrun.models.diffusers_folder import ModelFile
 from tests.s3_server import S3Server
 from tests.workers.cache.hosts import HostEach, hosts
 from workers.cache.joining import SharedCache
-from workers.cache.worker_part import link_for
+from workers.cache.links import link_for
 
 CHUNK = 64 * 1024
 HOSTS = 4

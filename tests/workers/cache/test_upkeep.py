@@ -24,9 +24,9 @@ from workers.cache.channel import stream_op
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import noted_budget
 from workers.cache.joining import SharedCache
+from workers.cache.links import link_for
 from workers.cache.store_state import look
 from workers.cache.upkeep import one_a_host, standings
-from workers.cache.worker_part import link_for
 
 CACHE = SharedCache("~/cache")
 CONTENT = random.Random(5).randbytes(10 * CHUNK_BYTES + 17)  # the same in every process
