@@ -17,6 +17,7 @@ from typing import Any
 
 from distributed import Client
 
+from workers.cache.host_name import ip_of
 from workers.cache.revision_folder import COMPLETE_NAME
 from workers.cache.zone import zone_of
 from workers.model_host import loaded_keys
@@ -80,7 +81,7 @@ class Holdings:
             before = (self._known or {}).get(address)
             if self._known is not None and before is not None and before.in_memory != held:
                 self._known[address] = replace(before, in_memory=held)
-                self._stale |= {other for other in self._known if _host(other) == _host(address)}
+                self._stale |= {other for other in self._known if ip_of(other) == ip_of(address)}
 
     def doubt(self, address: str) -> None:
         """Have a worker asked again at the next look."""
@@ -138,7 +139,3 @@ def holding(cache_folder: str, dask_worker: Any = None) -> Holding:
     folder = Path(cache_folder).expanduser()
     whole = frozenset(marker.parent.name for marker in folder.glob(f"*/{COMPLETE_NAME}"))
     return Holding(zone_of(dask_worker), frozenset(loaded_keys()), whole)
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0]

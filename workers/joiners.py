@@ -23,6 +23,7 @@ from distributed.client import ClosedClientError
 from pressrun.batch import Batch
 from pressrun.errors import PressrunError
 from workers import waiting_room
+from workers.cache.host_name import ip_of
 from workers.order import PrintOrder
 from workers.warming import warm_worker
 
@@ -159,7 +160,7 @@ class _Visit:
         if waiting:
             self._news_s = self._asked_s
         for gone in set(self._failed_s).difference(waiting):
-            self._died_s[_host(gone)] = self._failed_s.pop(gone)
+            self._died_s[ip_of(gone)] = self._failed_s.pop(gone)
         is_hopeless = not has_others and (
             all(worker in self._failed_s for worker in waiting)
             or (self._failures >= _MOST_FAILURES and not self._since_s)
@@ -187,7 +188,7 @@ class _Visit:
             threading.Thread(target=self._warm, args=[worker], name="warm-joiner", daemon=True).start()
 
     def _last_failure_s(self, worker: str, has_others: bool) -> float:
-        died_s = self._died_s.get(_host(worker), -math.inf) if has_others else -math.inf
+        died_s = self._died_s.get(ip_of(worker), -math.inf) if has_others else -math.inf
         return max(died_s, self._failed_s.get(worker, -math.inf))
 
     def _warm(self, worker: str) -> None:
@@ -207,10 +208,6 @@ class _Visit:
                 )
         finally:
             self._since_s.pop(worker, None)
-
-
-def _host(worker: str) -> str:
-    return worker.rpartition(":")[0]
 
 
 async def warm_here(order: PrintOrder, sample: Batch, dask_worker: Any = None) -> None:

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from distributed import Client, Worker, get_worker
 from distributed.core import Status
 
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import TrafficReport
+from workers.cache.host_name import ip_of
 from workers.cache.links import link_for
 from workers.cache.metrics import cache_metrics
 from workers.order import PrintOrder
@@ -73,7 +73,7 @@ def tell_memory_load(order: PrintOrder, size_bytes: int) -> None:
     if worker is None:  # outside a cluster nobody listens
         return
     link = link_for(Path(order.cache_folder).expanduser()) if order.cache.runtime == "peer" else None
-    host = link.host if link else urlsplit(worker.address).hostname
+    host = link.host if link else ip_of(worker.address)
     worker.log_event(_TOPIC, {"run": order.run_id, "host": host, "bytes": size_bytes})
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from distributed import Client, Future, wait
-from distributed.core import Status
 
 from pressrun.errors import PressrunError, StageFailed
 from pressrun.progress import News, tell
@@ -19,6 +18,7 @@ from workers.fleet import Fleet
 from workers.order import PrintOrder
 from workers.replaying import draw_again
 from workers.run_end import leave_workers
+from workers.wishes import takers
 
 _POLL_S = 1.0
 
@@ -45,7 +45,7 @@ def replay(draft: ReplayDraft, fleet: Fleet, workers: int, replay_id: str) -> li
     tell(News("open workers", "starting workers"))
     client = fleet.open()
     fleet.scale(workers)
-    names = drawing_workers(client)
+    names = {address: str(worker["name"]) for address, worker in takers(client).items()}
     tell(News("replay", "loading the model"))
     pinned: dict[Future, str] = {}
     for number, (placing, setting) in enumerate(draft.placings):
@@ -58,16 +58,6 @@ def replay(draft: ReplayDraft, fleet: Fleet, workers: int, replay_id: str) -> li
         return _gather(client, pinned, draft)
     finally:
         leave_workers(fleet, _run_id(replay_id))
-
-
-def drawing_workers(client: Client) -> dict[str, str]:
-    """Return the names, by address, of the workers that take tasks; of all where none does yet.
-
-    A run may keep others waiting for as long as it lasts, and what is bound to one of these would wait as well.
-    """
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    at_work = {address: worker for address, worker in workers.items() if worker["status"] == Status.running.name}
-    return {address: str(worker["name"]) for address, worker in (at_work or workers).items()}
 
 
 def _choose(names: Mapping[str, str], drawn_by: str, number: int) -> str:

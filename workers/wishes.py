@@ -33,10 +33,18 @@ class Wishes(SchedulerPlugin):  # type: ignore[misc]  # distributed carries no t
             task.worker_restrictions = None
 
 
+def takers(client: Client) -> dict[str, dict[str, Any]]:
+    """Return what is known of the workers that take tasks now, by address; of all that are there, where none does.
+
+    A run may keep others waiting for as long as it lasts, and what is bound to one of these would wait as well.
+    """
+    workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
+    return {address: worker for address, worker in workers.items() if worker["status"] == _AT_WORK} or workers
+
+
 def addresses(client: Client) -> list[str]:
-    """Return the addresses of the workers that take tasks now; of all that are there, where none does."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [address for address, worker in workers.items() if worker["status"] == _AT_WORK] or list(workers)
+    """Return the addresses of `takers`."""
+    return list(takers(client))
 
 
 def submit_to(client: Client, address: str, act: Callable[..., Any], *arguments: object) -> Future:
@@ -57,4 +65,4 @@ def submit_to(client: Client, address: str, act: Callable[..., Any], *arguments:
     return client.submit(act, *arguments, workers=[address], allow_other_workers=True, pure=False)
 
 
-__all__ = ["Wishes", "addresses", "submit_to"]
+__all__ = ["Wishes", "addresses", "submit_to", "takers"]

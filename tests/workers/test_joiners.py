@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
@@ -19,6 +17,7 @@ from pressrun.errors import StageFailed
 from pressrun.plan import cut_batches
 from pressrun.run import Run
 from tests import engines, runs
+from tests.awaiting import until
 from tests.workers.conftest import OpenedRun
 from workers import joiners, waiting_room
 from workers.fleet import LocalFleet
@@ -29,7 +28,6 @@ from workers.speed import warm_up
 from workers.window import Window
 
 Opened = Callable[..., OpenedRun]
-PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -51,15 +49,6 @@ def begin(opened: Opened, fleet: LocalFleet, affinity: str = "soft") -> tuple[Pr
     todo = batches(run)
     warm_up(fleet.open(), order, todo[0])
     return order, Window(fleet.open(), order, in_flight=6), todo
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    gives_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < gives_up:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {PATIENCE_S:.0f} s")
 
 
 def joined(client: Client, before: set[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from pressrun.batch_sizes import BatchSizes
 from pressrun.plan import cut_batches
 from pressrun.run import Run
 from tests import engines, runs
+from tests.awaiting import PATIENCE_S, until
 from tests.workers.conftest import OpenedRun
 from workers.fleet import LocalFleet
 from workers.holdings import Holdings
@@ -30,7 +30,6 @@ from workers.warming import warm_worker
 from workers.window import Window
 
 Opened = Callable[..., OpenedRun]
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(autouse=True)
@@ -57,15 +56,6 @@ def addresses(fleet: LocalFleet) -> list[str]:
 
 def warm(fleet: LocalFleet, address: str, order: PrintOrder, batch: Batch) -> None:
     fleet.open().submit(warm_worker, order, batch, workers=[address], pure=False).result()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    gives_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < gives_up:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {PATIENCE_S:.0f} s")
 
 
 @pytest.fixture

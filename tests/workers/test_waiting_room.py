@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 from distributed.core import Status
 
+from tests.awaiting import until
 from workers import joiners, waiting_room
 from workers.joiners import Joiners
 
-PATIENCE_S = 30.0
 ROOM = waiting_room.WaitingRoom.name
 
 
@@ -30,15 +30,6 @@ def client() -> Iterator[Client]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joiners, "_POLL_S", 0.02)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    gives_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < gives_up:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {PATIENCE_S:.0f} s")
 
 
 def statuses(client: Client) -> set[str]:

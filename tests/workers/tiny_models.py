@@ -24,6 +24,7 @@ from transformers import (
 from pressrun.batch import Batch
 from pressrun.request import REQUEST_SCHEMA, image_id
 
+Folders = Callable[[str], Path]
 WORDS = "a small red circle on blue background large green star left two yellow squares".split()
 WIDTH = 8  # text width of every tiny model
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pressrun.processes import place_digest
 
@@ -26,9 +27,14 @@ def host_name(address: str, root: Path) -> str:
     return f"{address}#{digest_of(f'{place_digest()} {folder.st_dev} {folder.st_ino}')}:{root}"
 
 
+def ip_of(worker: str) -> str:
+    """Return where a worker is reached, without scheme and port; this machine's own address where none is named."""
+    return urlsplit(worker).hostname or "127.0.0.1"
+
+
 def digest_of(text: str) -> str:
     """Return a short digest, fit for a file's name."""
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-__all__ = ["digest_of", "host_name"]
+__all__ = ["digest_of", "host_name", "ip_of"]

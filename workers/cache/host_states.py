@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from workers.cache.folder_notes import KnownModel, known_model, noted_budget
-from workers.cache.host_name import host_name
+from workers.cache.host_name import host_name, ip_of
 from workers.cache.journal import lacking_bytes
 from workers.cache.revision_folder import JOURNAL_SUFFIX, PARTIAL_SUFFIX, RevisionFolder
 from workers.cache.store_state import StoreState, look
@@ -76,7 +75,7 @@ def host_states(client: Client, folder: str) -> tuple[dict[str, HostState], dict
     """
     found = client.run(_named_state, folder, on_error="return").items()
     states: dict[str, HostState] = dict(said for _, said in found if isinstance(said, tuple))
-    problems = {_address(worker): _reason(said, folder) for worker, said in found if isinstance(said, Exception)}
+    problems = {ip_of(worker): _reason(said, folder) for worker, said in found if isinstance(said, Exception)}
     return states, problems
 
 
@@ -85,11 +84,7 @@ async def _named_state(folder: str, dask_worker: Worker) -> tuple[str, HostState
     root = Path(folder).expanduser()
     if not root.is_dir():
         return None
-    return host_name(_address(dask_worker.address), root), await asyncio.to_thread(host_state, root)
-
-
-def _address(worker: str) -> str:
-    return urlsplit(worker).hostname or "127.0.0.1"
+    return host_name(ip_of(dask_worker.address), root), await asyncio.to_thread(host_state, root)
 
 
 def _reason(error: Exception, folder: str) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from distributed import Worker, WorkerPlugin
 from distributed.comm import CommClosedError
@@ -32,7 +31,7 @@ from workers.cache.chunk_store import ChunkStore
 from workers.cache.eviction import DiskUse
 from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.host_lock import HostLock
-from workers.cache.host_name import digest_of, host_name
+from workers.cache.host_name import digest_of, host_name, ip_of
 from workers.cache.keeper import Keeper
 from workers.cache.leaving import Leaving
 from workers.cache.links import LINKS
@@ -97,7 +96,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._root = Path(self._settings.folder).expanduser()
         make_private(self._root)
         self._keeper: Keeper | None = None
-        self._host = host_name(_ip(worker.address), self._root)
+        self._host = host_name(ip_of(worker.address), self._root)
         self._waits = Waits()
         self._store = ChunkStore(self._root, dropped=self._tell_dropped)
         self._server: ChunkServer | None = None
@@ -190,7 +189,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
     def _become_keeper(self) -> None:
         """Serve this host's chunks; called from the lock's thread once this process has the lock."""
         connect = self._worker.security.get_connection_args("worker")
-        host = _ip(self._worker.address)
+        host = ip_of(self._worker.address)
         self._server = self._listening(host)
         me = Joined(self._host, zone_of(self._worker), address_of(host, self._server.port))
         client = ChunkClient(self._settings.token, connect.get("ssl_context"))
@@ -212,7 +211,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
-            return serve(host=_ip(self._worker.listen_address))  # the others' address of this host is a translated one
+            return serve(host=ip_of(self._worker.listen_address))  # the others' address of it is a translated one
 
     def _cannot_keep(self, error: Exception) -> None:
         """Have another process of the host try, and this one again after a while; called from the lock's thread."""
@@ -291,10 +290,6 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             self._worker.batched_stream.send(told)
         except CommClosedError:  # the worker is closing; the registry learns of it by itself
             logger.debug("news of the cache could not be sent any more")
-
-
-def _ip(address: str) -> str:
-    return urlsplit(address).hostname or "127.0.0.1"
 
 
 __all__ = ["CacheLink", "CacheSettings"]

@@ -82,3 +82,19 @@ def contents(folder: Path) -> Files:
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     found.pop("complete.json", None)
     return found
+
+
+def served(store: ChunkStore, chunk_id: str) -> bytes | None:
+    """Return a chunk's bytes as a host would send them."""
+    piece = store.find(chunk_id)
+    if piece is None:
+        return None
+    with piece.path.open("rb") as file:
+        return os.pread(file.fileno(), piece.size_bytes, piece.start)
+
+
+def assert_served(store: ChunkStore, manifest: ChunkManifest, files: Files) -> None:
+    """Assert that a store holds every chunk of a manifest, with the files' bytes."""
+    assert {chunk.chunk_id for chunk in manifest.chunks()} <= set(store.held())
+    for chunk in manifest.chunks():
+        assert served(store, chunk.chunk_id) == bytes_of(files, chunk)

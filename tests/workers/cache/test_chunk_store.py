@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,16 +11,17 @@ from shutil import copytree
 
 import pytest
 
-from pressrun.cache.chunk_manifest import Chunk, ChunkManifest, hash_of
+from pressrun.cache.chunk_manifest import Chunk, hash_of
 from pressrun.errors import InvalidModel
 from tests.workers.cache.stored_models import (
     CHUNK_BYTES,
-    Files,
+    assert_served,
     bytes_of,
     contents,
     fetch,
     manifest_of,
     model,
+    served,
     store_model,
 )
 from workers.cache.chunk_store import ChunkStore
@@ -34,20 +34,6 @@ VAE = "vae/weights.safetensors"
 @pytest.fixture
 def store(tmp_path: Path) -> ChunkStore:
     return ChunkStore(tmp_path / "cache")
-
-
-def served(store: ChunkStore, chunk_id: str) -> bytes | None:
-    piece = store.find(chunk_id)
-    if piece is None:
-        return None
-    with piece.path.open("rb") as file:
-        return os.pread(file.fileno(), piece.size_bytes, piece.start)
-
-
-def assert_served(store: ChunkStore, manifest: ChunkManifest, files: Files) -> None:
-    assert {chunk.chunk_id for chunk in manifest.chunks()} <= set(store.held())
-    for chunk in manifest.chunks():
-        assert served(store, chunk.chunk_id) == bytes_of(files, chunk)
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
@@ -19,6 +18,7 @@ from pressrun.cache.sources import Limits
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
+from tests.awaiting import PATIENCE_S, until
 from tests.home import free_port
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers.cache import chunk_server, keeper
@@ -29,7 +29,6 @@ from workers.cache.upkeep import standings
 from workers.cache.worker_part import CacheLink, CacheSettings
 
 CONTENT = random.Random(6).randbytes(6 * CHUNK_BYTES)  # the same in every process
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +68,6 @@ def workers_of(client: Client) -> list[str]:
 
 def keepers_of(client: Client, folder: str) -> list[str]:
     return [worker for worker, standing in standings(client, folder).items() if standing.is_keeper]
-
-
-def until(holds: Callable[[], Any]) -> None:
-    gives_up = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < gives_up
-        time.sleep(0.02)
 
 
 def cannot_listen(cannot: bool) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from distributed import Client
 from pressrun.cache.chunk_manifest import cut
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
+from tests.awaiting import PATIENCE_S, until
 from tests.workers.cache.hosts import hosts
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers import waiting_room
@@ -23,7 +23,6 @@ from workers.cache.upkeep import standings
 CACHE = SharedCache("~/cache")
 CONTENT = random.Random(7).randbytes(10 * CHUNK_BYTES + 17)  # the same in every process
 FILES = [ModelFile("weights.safetensors", len(CONTENT), "etag:leaving")]
-PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -50,14 +49,6 @@ def bring(origin: Location) -> int:
 def bring_to(client: Client, worker: str, origin: Location) -> int:
     origin_bytes: int = client.submit(bring, origin, workers=[worker], pure=False).result(PATIENCE_S)
     return origin_bytes
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    for _ in range(int(PATIENCE_S / 0.05)):
-        if is_so():
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError("it did not come to be")
 
 
 def test_a_retired_host_hands_over_what_it_alone_has(client: Client, origin: Location, tmp_path: Path) -> None:

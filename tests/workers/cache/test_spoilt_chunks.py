@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from threading import Timer
 
@@ -11,8 +10,7 @@ import pytest
 from pressrun.cache.chunk_manifest import Chunk, ChunkManifest
 from tests.workers.cache.stored_models import (
     CHUNK_BYTES,
-    Files,
-    bytes_of,
+    assert_served,
     contents,
     fetch,
     manifest_of,
@@ -29,20 +27,6 @@ UNET = "unet/weights.safetensors"
 @pytest.fixture
 def store(tmp_path: Path) -> ChunkStore:
     return ChunkStore(tmp_path / "cache")
-
-
-def served(store: ChunkStore, chunk_id: str) -> bytes | None:
-    piece = store.find(chunk_id)
-    if piece is None:
-        return None
-    with piece.path.open("rb") as file:
-        return os.pread(file.fileno(), piece.size_bytes, piece.start)
-
-
-def assert_served(store: ChunkStore, manifest: ChunkManifest, files: Files) -> None:
-    assert {chunk.chunk_id for chunk in manifest.chunks()} <= set(store.held())
-    for chunk in manifest.chunks():
-        assert served(store, chunk.chunk_id) == bytes_of(files, chunk)
 
 
 def spoil(store: ChunkStore, manifest: ChunkManifest) -> Chunk:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pressrun.cache.options import UNLIMITED_BYTES
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
+from tests.awaiting import PATIENCE_S, until
 from tests.workers.cache.hosts import HostEach, hosts
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers.cache import host_states
@@ -31,7 +31,6 @@ from workers.cache.upkeep import one_a_host, standings
 CACHE = SharedCache("~/cache")
 CONTENT = random.Random(5).randbytes(10 * CHUNK_BYTES + 17)  # the same in every process
 FILES = [ModelFile("weights.safetensors", len(CONTENT), "etag:upkeep")]
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +95,6 @@ def holders(client: Client, revision_of: ChunkManifest) -> int:
 
     found: int = client.run_on_scheduler(count, ids=[chunk.chunk_id for chunk in revision_of.chunks()])
     return found
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    for _ in range(int(PATIENCE_S / 0.05)):
-        if is_so():
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError("it did not come to be")
 
 
 def test_a_shrunk_host_keeps_manifests_and_its_peers_know_that_the_bytes_are_gone(

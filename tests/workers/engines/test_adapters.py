@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 
 from pressrun.errors import InvalidModel
@@ -16,15 +14,9 @@ from tests.adapters import as_kohya_writes, write_adapter
 from tests.workers.tiny_models import make_batch, save_tiny
 from workers.engines.diffusers_renderer import DiffusersRenderer, RenderOptions
 
+pytestmark = pytest.mark.usefixtures("_one_thread")
+
 ADAPTERS = {"ink": ("unet",), "weight": ("unet",), "words": ("text_encoder",)}  # a name that PEFT's tensors have, too
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

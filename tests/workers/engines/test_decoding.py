@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Event, Semaphore
 from typing import Any
 
@@ -16,34 +14,16 @@ from diffusers import DiffusionPipeline
 from pressrun.batch import Batch
 from pressrun.engine_options import EngineOptions
 from tests.adapters import write_adapter
-from tests.workers.tiny_models import make_batch, save_tiny
+from tests.workers.tiny_models import Folders, make_batch
 from workers.device_turn import DeviceTurn
 from workers.engines.decoding import may_work_beside
 from workers.engines.diffusers_renderer import DiffusersRenderer, Hooks, RenderOptions
 
 # torch's own conversion to numpy inside diffusers' multistep schedulers.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-Folders = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # Threads only get into each other's way on models this small.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    root = tmp_path_factory.mktemp("tiny")
-
-    def get(kind: str) -> Path:
-        return root / kind if (root / kind).exists() else save_tiny(kind, root / kind)
-
-    return get
+pytestmark = [
+    pytest.mark.usefixtures("_one_thread"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 
 def test_one_batch_is_decoded_while_the_next_is_denoised_and_the_pictures_are_the_same(folder: Folders) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +15,15 @@ from pressrun.errors import InvalidJob, InvalidModel, RunCancelled, StageFailed
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import read_model
 from pressrun.models.schedulers import schedulers_for
-from tests.workers.tiny_models import MAKERS, make_batch, save_tiny
+from tests.workers.tiny_models import MAKERS, Folders, make_batch
 from workers.engines.diffusers_renderer import DiffusersRenderer, Hooks, RenderOptions
 from workers.engines.renderer import OutOfMemory
 
 # torch's own conversion to numpy inside diffusers' multistep schedulers.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-Folders = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # Threads only get into each other's way on models this small.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    root = tmp_path_factory.mktemp("tiny")
-
-    def get(kind: str) -> Path:
-        return root / kind if (root / kind).exists() else save_tiny(kind, root / kind)
-
-    return get
+pytestmark = [
+    pytest.mark.usefixtures("_one_thread"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="session")

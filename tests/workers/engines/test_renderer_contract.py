@@ -7,23 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.workers.tiny_models import make_batch, save_tiny
 from workers.engines.diffusers_renderer import DiffusersRenderer
 from workers.engines.null_renderer import NullRenderer
 from workers.engines.renderer import Renderer
 
+pytestmark = pytest.mark.usefixtures("_one_thread")
+
 CARRIED = Path(__file__).parents[2] / "models" / "shapes"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # Threads only get into each other's way on models this small.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=["null", "diffusers"])
