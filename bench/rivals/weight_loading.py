@@ -1,7 +1,8 @@
 """One safetensors file brought into host memory by one library, from a cold or a warm page cache.
 
 Libraries are imported before the clock starts. "Loaded" is when the library gives out the tensors, "read" when each of
-their bytes was read once besides: what a library puts off until then is counted there.
+their bytes was read once besides: what a library puts off until then is counted there. Free memory is touched first and
+let go as the clock starts, so that no system pays for memory that a virtual machine has to be given again.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import mmap
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import safetensors.torch
 import torch
 import xxhash
 
+from bench.resident_memory import resident, unused_but
 from bench.rivals.parts import Settings, main
 from workers.weights.page_cache import cached_share
 from workers.weights.weight_file import load_weights
@@ -58,6 +60,7 @@ def _fastsafetensors(path: str, held: ExitStack) -> Tensors:
 
 
 _TOUCHED = 3  # times the file's length: more than any system needs
+_LEFT_BYTES = 10**9  # for the kernel and for whoever else is at work: less, and it drops pages of the file
 # System -> the package it needs besides Pressrun's own, and how it loads.
 SYSTEMS: Mapping[str, tuple[str, Callable[[str, ExitStack], Tensors]]] = {
     "Pressrun": ("safetensors", _pressrun),
@@ -79,8 +82,9 @@ def run(settings: Settings) -> dict[str, Any]:
     package, load = SYSTEMS[settings["system"]]
     path = settings["file"]
     importlib.import_module(package)
-    with _touched_memory(_TOUCHED * os.stat(path).st_size):
-        cached_before = _set_cache(path, settings["cold"])
+    _set_cache(path, settings["cold"])
+    with resident(min(unused_but(_LEFT_BYTES), _TOUCHED * os.stat(path).st_size)):
+        cached_before = _cached_share(path)
     own_before, disk_before = _own_bytes(), _disk_bytes()
     with ExitStack() as held:
         began_s, began_cpu_s = time.perf_counter(), _cpu_s()
@@ -101,21 +105,8 @@ def run(settings: Settings) -> dict[str, Any]:
         }
 
 
-@contextmanager
-def _touched_memory(size_bytes: int) -> Iterator[None]:
-    """Hold memory that was written to, and free it at the end of the block.
-
-    A virtual machine's host takes free memory back within seconds, and its giving costs the next user seconds: without
-    this, whoever loads first after a pause pays for it. So the memory is freed only when the clock is about to start.
-    """
-    with mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        for page in range(0, size_bytes, mmap.PAGESIZE):
-            memory[page] = 1
-        yield
-
-
-def _set_cache(path: str, cold: bool) -> float:
-    """Empty the page cache of the file, or fill it; return the share that it holds then."""
+def _set_cache(path: str, cold: bool) -> None:
+    """Empty the page cache of the file, or fill it."""
     with open(path, "rb", buffering=0) as file:
         if cold:
             os.fsync(file.fileno())
@@ -123,8 +114,11 @@ def _set_cache(path: str, cold: bool) -> float:
         else:
             while file.read(2**24):
                 continue
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
-            return cached_share(mapped)
+
+
+def _cached_share(path: str) -> float:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        return cached_share(mapped)
 
 
 def _digest(tensors: Tensors) -> str:
