@@ -6,8 +6,8 @@ needs root: `capped` (slow links, with rivals), `capped-growth`, `joiner` (one m
 `zones`, `faults` (hosts killed, cut off, sending spoilt bytes).
 
 Rivals, in the same run on the same origin: s3fs, obstore and the Run:ai Model Streamer on each host for itself, Dask's
-`replicate`. The streamer comes by `pip install runai-model-streamer runai-model-streamer-s3`; where it is absent its
-rows are left out.
+`replicate`; in `capped`, whose links are slow, s3fs and obstore alone. The streamer comes by
+`pip install runai-model-streamer runai-model-streamer-s3`; where it is absent its rows are left out.
 """
 
 from __future__ import annotations
