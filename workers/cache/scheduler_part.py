@@ -124,7 +124,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
     def _join(self, worker: str, joined: Joined) -> None:
         self._keepers[joined.host] = worker
         if worker not in self._scheduler.stream_comms:  # it was retired, and hands over what its host alone has
-            self._scheduler.loop.call_later(_LAST_S, self.remove_worker, self._scheduler, worker)
+            self._scheduler.loop.call_later(_LAST_S, self._forget, worker)
         self._standing.setdefault(joined.host, {})[worker] = ""
         if self._budget is not None:  # before anything is asked for
             self._say(worker, self._budget)
@@ -133,6 +133,10 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         for ask in [ask for ask in self._asks.values() if ask.host == joined.host]:
             self._pass_on(ask)
         self._speak_soon()
+
+    def _forget(self, worker: str) -> None:
+        if worker not in self._scheduler.stream_comms:  # else one that came back under its address since
+            self.remove_worker(self._scheduler, worker)
 
     def _pass_on(self, ask: Ask) -> None:
         keeper = self._keepers.get(ask.host)

@@ -72,6 +72,20 @@ def test_a_retired_worker_that_announces_itself_again_to_hand_over_is_forgotten_
     assert not told.registry._registry.swarm.hosts
 
 
+def test_a_worker_that_is_back_under_the_address_of_one_that_was_retired_is_not_forgotten_with_it(told: Told) -> None:
+    later: list[Callable[[], Any]] = []
+    told.loop.call_later = lambda delay_s, call, *arguments: later.append(partial(call, *arguments))
+    told.stream_comms = ()
+    told.hear("first", Joined("host", "", "host:1"))
+    (forgetting,) = [call for call in later if call.args]
+    told.registry.remove_worker(told.registry._scheduler, "first")
+    told.stream_comms = ("first",)
+    told.hear("first", Joined("host", "", "host:1"))
+    forgetting()
+    told.hear("first", ASK)
+    assert told.asked() == ["first"]
+
+
 def test_only_the_keeper_answers_for_its_host(told: Told) -> None:
     told.hear("first", Joined("host", "", "host:1"))
     told.hear("third", ASK)
