@@ -76,6 +76,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
             askers.discard(worker)
         for host in [host for host, standing in self._standing.items() if standing.pop(worker, None) is not None]:
             self._part(host, worker)
+        for key in [key for key, askers in self._askers.items() if not askers]:  # else its host has it brought one day
+            del self._askers[key], self._asks[key]
 
     def offer(self, manifest: ChunkManifest) -> None:
         """Have keepers use this manifest of its revision; of many revisions, the newest are remembered."""
@@ -129,7 +131,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         if self._budget is not None:  # before anything is asked for
             self._say(worker, self._budget)
         self._registry.tell(joined, time.monotonic())
-        self._under_way = {key for key in self._under_way if key[0] != joined.host}
+        self._free_hands(joined.host)
         for ask in [ask for ask in self._asks.values() if ask.host == joined.host]:
             self._pass_on(ask)
         self._speak_soon()
@@ -155,9 +157,13 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         """Take a host's part from a worker that cannot keep it, if it is the keeper."""
         if self._keepers.get(host) == worker:
             del self._keepers[host]
+            self._free_hands(host)
             self._registry.tell(Left(host), time.monotonic())
             self._speak_soon()
         self._give_up(host)
+
+    def _free_hands(self, host: str) -> None:
+        self._under_way = {key for key in self._under_way if key[0] != host}
 
     def _give_up(self, host: str) -> None:
         """Answer what is asked for on a host of whose workers none can keep its part."""

@@ -109,6 +109,21 @@ def test_a_keeper_is_asked_once_for_what_many_wait_for(told: Told) -> None:
     assert told.asked() == ["first", "second", "second"]
 
 
+def test_what_nobody_waits_for_any_more_is_not_asked_of_the_next_keeper(told: Told) -> None:
+    told.hear("first", Joined("host", "", "host:1"))
+    for worker in ("first", "second"):
+        told.hear(worker, ASK)
+    told.registry.remove_worker(told.registry._scheduler, "first")
+    told.hear("third", Joined("host", "", "host:3"))
+    assert told.asked() == ["first", "third"]  # the second waits
+    told.registry.remove_worker(told.registry._scheduler, "second")
+    told.registry.remove_worker(told.registry._scheduler, "third")
+    told.hear("first", Joined("host", "", "host:1"))
+    assert told.asked() == ["first", "third"]
+    told.hear("first", ASK)
+    assert told.asked() == ["first", "third", "first"]
+
+
 def test_what_is_asked_for_fails_only_when_no_worker_of_the_host_can_keep_its_part(told: Told) -> None:
     told.hear("first", Stands("host"))
     told.hear("second", Stands("host"))
