@@ -55,6 +55,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         self._under_way: set[tuple[str, str]] = set()  # asks that the host's keeper has
         self._standing: dict[str, dict[str, str]] = {}  # by host and worker, why it cannot keep
         self._budget: Budget | None = None
+        self._budgeted: set[str] = set()  # hosts that were told of it
         self._will_speak = False
         self._rest_s = _GATHER_S
 
@@ -88,7 +89,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
 
     def set_budget(self, budget_bytes: int) -> None:
         """Have every host keep to this budget, and those that come later too; the one that was set last counts."""
-        self._budget = Budget(budget_bytes)
+        self._budget, self._budgeted = Budget(budget_bytes), set(self._keepers)
         for keeper in self._keepers.values():
             self._say(keeper, self._budget)
 
@@ -129,7 +130,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
             self._scheduler.loop.call_later(_LAST_S, self._forget, worker)
         self._standing.setdefault(joined.host, {})[worker] = ""
         if self._budget is not None:  # before anything is asked for
-            self._say(worker, self._budget)
+            self._say(worker, replace(self._budget, is_known=joined.host in self._budgeted))
+            self._budgeted.add(joined.host)
         self._registry.tell(joined, time.monotonic())
         self._free_hands(joined.host)
         for ask in [ask for ask in self._asks.values() if ask.host == joined.host]:

@@ -15,7 +15,7 @@ from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Joined, Unwanted, WantedChunk, Wants
 from pressrun.cache.sources import Limits
 from pressrun.location import Location
-from workers.cache.channel import Answer, Ask, Message, Stands, packed, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, unpacked
 from workers.cache.scheduler_part import CacheRegistry
 
 ASK = Ask("host", Location("s3://bucket/model"), ChunkManifest("revision", ()))
@@ -146,6 +146,26 @@ def test_a_backlog_is_told_by_one_sequence_of_answers_however_often_time_passes(
     assert len(later) == 1
     later.pop()()
     assert len(later) == 1
+
+
+def test_a_budget_is_new_to_a_host_once_each_time_that_it_is_set(told: Told) -> None:
+    def heard() -> list[tuple[str, int, bool]]:
+        said = [(worker, budget) for worker, budget in told.sent if isinstance(budget, Budget)]
+        told.sent.clear()
+        return [(worker, budget.budget_bytes, budget.is_known) for worker, budget in said]
+
+    told.hear("first", Joined("host", "", "host:1"))
+    told.registry.set_budget(10)
+    told.hear("second", Joined("other", "", "other:1"))
+    assert heard() == [("first", 10, False), ("second", 10, False)]
+    for worker, host in (("first", "host"), ("second", "other")):
+        told.registry.remove_worker(told.registry._scheduler, worker)
+        told.hear("third", Joined(host, "", f"{host}:2"))
+        told.registry.remove_worker(told.registry._scheduler, "third")
+    assert heard() == [("third", 10, True), ("third", 10, True)]
+    told.registry.set_budget(20)
+    told.hear("first", Joined("host", "", "host:1"))
+    assert heard() == [("first", 20, False)]
 
 
 def test_of_many_manifests_the_newest_are_remembered(told: Told) -> None:
