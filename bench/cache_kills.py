@@ -13,7 +13,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -56,8 +56,8 @@ class Round:
         Whether anybody was still waiting then.
     spoilt : int
         Files under their final names that were not the origin's: after the kill and at the end.
-    stuck : int
-        Loads that the kill should not have touched, and which did not end.
+    stuck : int or None
+        Loads that the kill should not have ended, and which did not finish; None where it ends all of them.
     rerun_s : float
         How long the rerun took.
     failure : str
@@ -68,7 +68,7 @@ class Round:
     killed_at_s: float
     in_mid_load: bool
     spoilt: int
-    stuck: int
+    stuck: int | None
     rerun_s: float
     failure: str
 
@@ -82,7 +82,7 @@ def kills(*, rounds: int = 100, seed: int = 0, json: Path | None = None, scratch
     rounds : int
         How often; the roles take turns.
     seed : int
-        Of the moments.
+        Of the moments, as shares of the time that a load takes.
     json : Path
         File for the figures.
     scratch : Path
@@ -97,10 +97,11 @@ def kills(*, rounds: int = 100, seed: int = 0, json: Path | None = None, scratch
             for _ in range(_LOAD.hosts):
                 net.add_host(_LOAD.link)
             with KillableOrigin(folder / "model", _LOAD.origin_bytes_per_s, net.address) as origin:
-                longest_s = 3.0
+                load_s = _Trial(net, origin, folder).undisturbed_s()
+                findings.note(f"Nobody is killed: {load_s:.1f} s; kills come at any moment of that.")
                 for number in range(rounds):
                     role = ROLES[number % len(ROLES)]
-                    found = _Trial(net, origin, folder).round(role, chance.uniform(0, 1.1 * longest_s))
+                    found = _Trial(net, origin, folder).round(role, chance.uniform(0, load_s))
                     done.append(found)
                     findings.say(f"{number + 1}: {found}")
                     _show(findings, done)
@@ -114,12 +115,20 @@ class _Trial:
         self._homes = folder / "homes"
         shutil.rmtree(self._homes, ignore_errors=True)
 
+    def undisturbed_s(self) -> float:
+        """Return how long a load takes."""
+        with host_cluster(self._net, self._homes, self._net.hosts, _PROCESSES) as cluster:
+            trial = self._shared(cluster)
+            started_s = time.monotonic()
+            cluster.client.gather(list(trial.submit(cluster.names()).values()))
+            return time.monotonic() - started_s
+
     def round(self, role: Role, moment_s: float) -> Round:
         with host_cluster(self._net, self._homes, self._net.hosts, _PROCESSES) as cluster:
             trial = self._shared(cluster)
             waiting, futures = self._kill(role, trial, moment_s)
             spoilt = self._spoilt(trial)
-            stuck = self._stuck(futures, role)
+            stuck = None if futures is None else self._stuck(futures)
             if role != "scheduler":
                 return self._rerun(trial, Round(role, moment_s, waiting, spoilt, stuck, 0.0, ""))
         with host_cluster(self._net, self._homes, self._net.hosts, _PROCESSES) as cluster:
@@ -130,11 +139,11 @@ class _Trial:
         trial.share()
         return trial
 
-    def _kill(self, role: Role, trial: HostTrial, moment_s: float) -> tuple[bool, list[Future]]:
-        """Load, kill, and return whether anybody was waiting then, and the loads that ought to end all the same."""
+    def _kill(self, role: Role, trial: HostTrial, moment_s: float) -> tuple[bool, list[Future] | None]:
+        """Load, kill, and return whether anybody was waiting then, and the loads that ought to finish all the same."""
         cluster, names = trial.cluster, trial.cluster.names()
         if role == "client":
-            return self._kill_client(trial, moment_s), []
+            return self._kill_client(trial, moment_s), None
         keepers = cluster.client.gather(
             {name: cluster.client.submit(_is_keeper, workers=[name], pure=False) for name in names}
         )
@@ -145,10 +154,10 @@ class _Trial:
             self._origin.kill()
             time.sleep(_AWAY_S)
             self._origin.start()
-            return waiting, []
+            return waiting, list(futures.values())
         if role == "scheduler":
             cluster.kill_scheduler()
-            return waiting, []
+            return waiting, None
         name = next(name for name in names if keepers[name] == (role == "keeper"))
         cluster.kill(name)
         cluster.start(cluster.host_of(name), int(name.rpartition("-")[2]))
@@ -166,7 +175,7 @@ class _Trial:
         client.join()
         return waiting
 
-    def _stuck(self, futures: Sequence[Future], role: Role) -> int:
+    def _stuck(self, futures: Sequence[Future]) -> int:
         gives_up = time.monotonic() + _PATIENCE_S
         while not all(future.done() for future in futures) and time.monotonic() < gives_up:
             time.sleep(0.05)
@@ -176,7 +185,7 @@ class _Trial:
         trial.cluster.await_all()
         started_s = time.monotonic()
         futures = list(trial.submit(trial.cluster.names()).values())
-        stuck = self._stuck(futures, found.role)
+        stuck = self._stuck(futures)
         seconds = time.monotonic() - started_s
         wrong = sum(trial.wrong_files(trial.cluster.home(host)) for host in self._net.hosts)
         errors = [str(future.exception()) for future in futures if future.status == "error"]
@@ -213,12 +222,17 @@ def _show(findings: Findings, done: Sequence[Round]) -> None:
                     "rounds": len(those),
                     "in mid-load": sum(found.in_mid_load for found in those),
                     "spoilt files": sum(found.spoilt for found in those),
-                    "others that did not end": sum(found.stuck for found in those),
+                    "others that did not end": _sum(found.stuck for found in those),
                     "reruns that did not end": sum(bool(found.failure) for found in those),
                     "longest rerun s": max(found.rerun_s for found in those),
                 }
             )
     findings.show("SIGKILL at random moments", rows)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 if __name__ == "__main__":

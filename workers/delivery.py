@@ -67,7 +67,7 @@ class Delivery:
         StageFailed
             When no worker shares the cache.
         """
-        one_a_host = self._one_a_host()
+        one_a_host = self.one_a_host()
         for location, facts in needs:
             if not location.is_local:
                 self._cache.offer(self._client, manifest_for(location, facts))
@@ -81,12 +81,14 @@ class Delivery:
             self._enter(self._client.gather(asked))
         return len(one_a_host)
 
-    def traffic(self) -> TrafficReport:
-        """Return how things came so far, what came to hosts that joined later included."""
-        return self._cache.traffic(self._client).minus(self._before).merged(self._held)
+    def one_a_host(self) -> dict[str, str]:
+        """Return a worker's address by host; a host whose workers take no tasks yet fills when they load.
 
-    def _one_a_host(self) -> dict[str, str]:
-        """Return a worker's address by host; a host whose workers take no tasks yet fills when they load."""
+        Raises
+        ------
+        StageFailed
+            When no worker shares the cache.
+        """
         answers = self._client.run(_host, self._cache.folder)
         shared = {address: host for address, (host, _) in answers.items() if host}
         takers = shared.keys() & set(addresses(self._client)) or shared.keys()
@@ -97,6 +99,10 @@ class Delivery:
                 f"{problem}. Free the folder there, or name another one as the cache's."
             )
         return {shared[address]: address for address in sorted(takers)}
+
+    def traffic(self) -> TrafficReport:
+        """Return how things came so far, what came to hosts that joined later included."""
+        return self._cache.traffic(self._client).minus(self._before).merged(self._held)
 
     def _ask(self, address: str, location: Location, facts: AnyFacts) -> Future:
         return submit_to(self._client, address, _had_bytes, location, facts, self._cache.folder)

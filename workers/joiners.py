@@ -7,7 +7,6 @@ and the batch that fails there tells why.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import math
@@ -24,6 +23,7 @@ from pressrun.batch import Batch
 from pressrun.errors import PressrunError
 from workers import waiting_room
 from workers.cache.host_name import ip_of
+from workers.direct_calls import in_thread
 from workers.order import PrintOrder
 from workers.warming import warm_worker
 
@@ -220,7 +220,7 @@ async def warm_here(order: PrintOrder, sample: Batch, dask_worker: Any = None) -
     dask_worker : distributed.Worker
         The worker; Dask fills it in.
     """
-    await asyncio.get_running_loop().run_in_executor(dask_worker.executor, warm_worker, order, sample)
+    await in_thread(dask_worker, dask_worker.executor, warm_worker, order, sample)
 
 
 __all__ = ["Joiners", "warm_here"]

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Worker, get_worker
-from distributed.core import Status
+from distributed import Client
 
 from pressrun.cache.traffic import Traffic
 from pressrun.cache.traffic_report import TrafficReport
 from workers.cache.host_name import ip_of
 from workers.cache.links import link_for
 from workers.cache.metrics import cache_metrics
+from workers.direct_calls import calling_worker
 from workers.order import PrintOrder
 
 _TOPIC = "pressrun-memory"
@@ -69,20 +69,12 @@ def tell_memory_load(order: PrintOrder, size_bytes: int) -> None:
     if not size_bytes:
         return
     cache_metrics().held(size_bytes, "memory")
-    worker = _worker()
+    worker = calling_worker()
     if worker is None:  # outside a cluster nobody listens
         return
     link = link_for(Path(order.cache_folder).expanduser()) if order.cache.runtime == "peer" else None
     host = link.host if link else ip_of(worker.address)
     worker.log_event(_TOPIC, {"run": order.run_id, "host": host, "bytes": size_bytes})
-
-
-def _worker() -> Worker | None:
-    """Return the worker that this is done for; outside tasks, as when a direct call warms it, one that runs here."""
-    try:
-        return get_worker()
-    except ValueError:
-        return next((worker for worker in list(Worker._instances) if worker.status == Status.running), None)
 
 
 __all__ = ["MemoryLoads", "tell_memory_load"]

@@ -5,7 +5,8 @@ Knows nothing of how fast the model is. The cache reads each byte once for all h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import pyarrow.compute as pc
@@ -25,13 +26,18 @@ from pressrun.storage import Store
 from workers.cache.joining import SharedCache
 from workers.cache.runtimes import bring
 from workers.delivery import Delivery, Need
+from workers.direct_calls import call_each
 from workers.fleet import Fleet
 from workers.memory_loads import MemoryLoads
 from workers.mounted_models import check_mounted
 from workers.order import PrintOrder
+from workers.printing import renderer_key
+from workers.run_uses import run_uses
 from workers.wishes import addresses, submit_to
 
 FLEET = "fleet.json"  # written before anything is started, for whoever cleans up after a kill
+
+logger = logging.getLogger(__name__)
 
 
 def provision(run: Run, fleet: Fleet) -> PrintOrder:
@@ -67,10 +73,9 @@ def provision(run: Run, fleet: Fleet) -> PrintOrder:
     needed = list(_needed(order, parts))
     check_mounted(client, order, needed)
     remote = [need for need in needed if not need[0].is_local]
-    if remote and order.cache.runtime == "peer":
-        _share(run, client, order, remote)
-    else:
-        _bring_each(run, client, order, remote)
+    if remote:
+        bring_all = _share if order.cache.runtime == "peer" else _bring_each
+        _keep(client, bring_all(run, client, order, remote), [order.of(name) for name in parts])
     _count_memory(run, client)
     return order
 
@@ -85,8 +90,8 @@ def _needed(order: PrintOrder, parts: Mapping[str, Run]) -> Iterator[Need]:
         yield order.embedder, order.embedder_facts
 
 
-def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
-    """Have hosts fill from one another, and enter what came from where."""
+def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> Collection[str]:
+    """Have hosts fill from one another, enter what came from where, and return a worker of each."""
     cache = SharedCache(order.cache_folder, order.cache.budget_bytes)
     delivery = Delivery(client, cache)
     run.ledger.read_traffic = delivery.traffic
@@ -95,10 +100,11 @@ def _share(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> No
         cache.shrink_to(client, cache.budget_bytes)  # by now these models are the ones used last
     run.ledger.take_traffic()
     run.ledger.origin_bytes += delivery.traffic().total.origin_bytes
+    return delivery.one_a_host().values()
 
 
-def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> None:
-    """Have one worker of each host make sure of its copies, and enter what it read from the origin.
+def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) -> Collection[str]:
+    """Have one worker of each host make sure of its copies, enter what it read from the origin, and return these.
 
     A host whose workers take no tasks yet fills when they load.
     """
@@ -111,9 +117,24 @@ def _bring_each(run: Run, client: Client, order: PrintOrder, needs: list[Need]) 
             for host, address in one_a_host.items()
         ]
     )
-    if needs and order.cache.runtime == "none":  # what is mounted comes by ways that nobody counts here
+    if order.cache.runtime == "none":  # what is mounted comes by ways that nobody counts here
         run.ledger.traffic = account_of_pulls(pulls, run.ledger.clock() - began_s)
     run.ledger.origin_bytes += sum(pull.origin_bytes for pull in pulls)
+    return one_a_host.values()
+
+
+def _keep(client: Client, workers: Collection[str], orders: Sequence[PrintOrder]) -> None:
+    """Have workers keep on their hosts what was brought there: the first tasks that use it may be long in coming."""
+    try:
+        call_each(client, _use, {worker: (orders,) for worker in workers})
+    except OSError:  # a worker that is gone keeps nothing, and whoever comes instead makes sure of the model anew
+        logger.warning("not every host keeps the run's models until they are used", exc_info=True)
+
+
+def _use(orders: Sequence[PrintOrder]) -> None:
+    for order in orders:
+        with run_uses().working(order, renderer_key(order)):
+            pass
 
 
 def _count_memory(run: Run, client: Client) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from workers.order import PrintOrder
 from workers.weights.run_pool import empty_pool, pool_in_use
 
 PATIENCE_S = 1800.0  # others of a run may load, measure or compile for long while this process has nothing to do
+_MOST_ENDED = 1000  # runs of which something may still begin here, as news of an end overtake it
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class RunUses:
     def __init__(self, patience_s: float = PATIENCE_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience_s, self._clock = patience_s, clock
         self._runs: dict[str, _Use] = {}
+        self._ended: deque[str] = deque(maxlen=_MOST_ENDED)
         self._lock = threading.Lock()
         self._watch: threading.Timer | None = None
 
@@ -72,7 +75,7 @@ class RunUses:
         with self._lock:
             use = self._runs.setdefault(order.run_id, _Use(self._clock()))
             use.at_work += 1
-            use.has_ended = False
+            use.has_ended = order.run_id in self._ended
         try:
             with self._lock:
                 _pin(order, use)
@@ -85,8 +88,9 @@ class RunUses:
             self._let_go()
 
     def end(self, run_id: str) -> None:
-        """Let go of what a run uses, once its tasks here have ended."""
+        """Let go of what a run uses, once its tasks here have ended; what of it begins only then keeps nothing."""
         with self._lock:
+            self._ended.append(run_id)
             if run_id in self._runs:
                 self._runs[run_id].has_ended = True
         self._let_go()

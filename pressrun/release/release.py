@@ -86,6 +86,8 @@ class HostCache:
         What it might hold; None for no limit.
     place : str
         Names its folder, which the host's workers share.
+    needed_bytes : int
+        What the new revision takes there beside what it held of it.
     """
 
     address: str
@@ -93,6 +95,7 @@ class HostCache:
     had_revision: bool
     budget_bytes: int | None = None
     place: str = ""
+    needed_bytes: int = 0
 
 
 class Release:

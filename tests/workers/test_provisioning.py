@@ -18,11 +18,13 @@ from tests.adapters import write_adapter
 from tests.home import HOME
 from tests.s3_server import S3Server
 from tests.workers.conftest import OpenedRun
+from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import noted_budget
 from workers.cache.runtimes import bring
 from workers.engines.loading import load_renderer
 from workers.fleet import LocalFleet
 from workers.provisioning import provision
+from workers.run_end import leave_workers
 from workers.window import Window
 
 Opened = Callable[..., OpenedRun]
@@ -91,6 +93,29 @@ def test_a_remote_model_is_read_once_for_all_workers_of_a_host_and_once_for_all_
     size_bytes = run.ledger.origin_bytes
     assert (run.ledger.traffic.origin_copies, run.ledger.traffic.total.all_bytes) == (1.0, size_bytes)
     assert (again.ledger.traffic.hit_ratio, again.ledger.traffic.total.disk_bytes) == (1.0, size_bytes)
+
+
+@pytest.mark.parametrize("runtime", ["peer", "none"])
+def test_what_was_brought_stays_until_the_run_has_ended_though_no_task_has_used_it(
+    fleet: LocalFleet, opened: Opened, s3_server: S3Server, empty_cache: None, tmp_path: Path, runtime: str
+) -> None:
+    bucket, other = s3_server.make_bucket(), shutil.copytree(runs.MODEL, tmp_path / "other")
+    settings = other / "vae" / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"scaling_factor": 0.5}))
+    for name, folder in (("ink", runs.MODEL), ("photo", other)):
+        runs.upload(s3_server, folder, f"{bucket}/{name}")
+    rows = [{"prompt": "a", "model": "ink"}, {"prompt": "b", "model": "photo"}]
+    store = runs.model_store(s3_server, bucket)
+    models = {"ink": "ink", "photo": "photo"}
+    run, order = opened(rows, model="ink", models=models, model_store=store, cache={"runtime": runtime})
+    cache = ChunkStore(Path(order.cache_folder).expanduser())
+    held = {state.revision for state in cache.status().revisions}
+    assert held == {order.of(name).facts.revision for name in ("ink", "photo")}
+    assert len(held) == 2
+    assert cache.shrink_to(0) == cache.status().size_bytes > 0
+    assert {state.revision for state in cache.status().revisions} == held
+    leave_workers(fleet, run.run_id)
+    assert cache.shrink_to(0) == 0
 
 
 def test_what_hosts_read_for_themselves_is_told_too(opened: Opened, s3_server: S3Server, empty_cache: None) -> None:

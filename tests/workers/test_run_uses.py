@@ -174,3 +174,12 @@ def test_a_run_that_was_killed_keeps_its_models_for_a_while_only(store: ChunkSto
         uses.end("run-2")
         assert held(store) == {order.facts.revision}  # its task has not ended
     assert store.shrink_to(0) == 0
+
+
+def test_what_a_run_begins_after_it_was_told_ended_keeps_nothing(store: ChunkStore, order: PrintOrder) -> None:
+    uses = RunUses()
+    uses.end(order.run_id)  # it has overtaken a joiner's warming
+    with uses.working(order, "key"):
+        assert store.shrink_to(0) == 2 * SIZE
+    assert uses.runs() == ()
+    assert store.shrink_to(0) == 0

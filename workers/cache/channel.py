@@ -63,9 +63,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """To every keeper: what models may take on its host from now on."""
+    """To every keeper: what models may take on its host from now on.
+
+    Parameters
+    ----------
+    budget_bytes : int
+        The budget.
+    is_known : bool
+        Whether the host was told before; then what is noted there counts, as a release may have raised it since.
+    """
 
     budget_bytes: int
+    is_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

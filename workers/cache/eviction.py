@@ -197,13 +197,25 @@ class StoreBudget:
         return max(over_disk, use.total_bytes + need.size_bytes - budget_bytes)
 
     def _evict(self, use: DiskUse, need: Need, excess: Callable[[], int]) -> None:
-        for folder in sorted(self._others(need), key=lambda f: (f.revision in need.keeps_longest, f.last_used_s())):
+        in_turn = sorted(self._others(need), key=lambda f: (f.revision in need.keeps_longest, f.last_used_s()))
+        for folder in in_turn:
             if excess() <= 0:
                 return
-            freed_bytes = use.alone(folder.revision)
-            if freed_bytes and self._empty(folder, keeps_manifest=True):
-                use.remove(folder.revision)
-                logger.info("Evicted the model of revision %s: %s.", folder.revision, _size(freed_bytes))
+            if use.alone(folder.revision):
+                self._let_go(use, folder)
+        # What is left shares all of its bytes: it frees some only together with the others that have them.
+        free = {folder.revision for folder in in_turn if use.of(folder.revision) and _is_free(folder)}
+        for folder in in_turn:
+            if excess() <= 0:
+                return
+            if use.without(free - {folder.revision}) > use.without(free):
+                self._let_go(use, folder)
+
+    def _let_go(self, use: DiskUse, folder: RevisionFolder) -> None:
+        freed_bytes = use.alone(folder.revision)
+        if self._empty(folder, keeps_manifest=True):
+            use.remove(folder.revision)
+            logger.info("Evicted the model of revision %s: %s.", folder.revision, _size(freed_bytes))
 
     def _others(self, need: Need) -> Iterator[RevisionFolder]:
         return (folder for folder in revision_folders(self.root) if folder.revision != need.revision)

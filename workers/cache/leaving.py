@@ -14,13 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 from distributed import Worker
-from distributed.core import Status
+from distributed.core import Status, clean_exception
 from distributed.protocol.pickle import dumps
 
 from pressrun.cache.messages import Left
 from workers.cache.keeper import Keeper
 from workers.cache.links import Link
-from workers.cache.upkeep import Standing, look, rooms, sole, standing_here, take_over
+from workers.cache.upkeep import Standing, look, rooms, sole, standing_here, take_over, too_large
 
 LONGEST_S = 20.0
 _STAYING = {Status.init.name, Status.running.name, Status.paused.name}  # runs hold workers back that they have to warm
@@ -71,16 +71,25 @@ class Leaving:
             return
         keeper.announce(gives_only=True)
         for revision in alone:
-            manifest = await asyncio.to_thread(link.store.manifest_of, revision)
-            if manifest is None:
-                continue
-            taker = max(room, key=lambda worker: room[worker])
-            problem = await self._run(taker, take_over, self._folder, manifest, until_s - time.monotonic())
+            taker, size_bytes = max(room, key=lambda worker: room[worker]), standing[me].whole[revision]
+            problem = too_large(revision, size_bytes, room[taker])
+            try:
+                problem = problem or await self._give(link, revision, taker, until_s - time.monotonic())
+            except Exception as error:  # the others are tried all the same
+                problem = f"The revision {revision} could not be handed over ({type(error).__name__}: {error})."
             if problem:
                 logger.warning("%s leaves with the only copy of a model: %s", link.host, problem)
             else:
-                room[taker] -= standing[me].whole[revision]
+                room[taker] -= size_bytes
         self._send(Left(link.host))
+
+    async def _give(self, link: Link, revision: str, taker: str, timeout_s: float) -> str:
+        """Have a worker's host take over a revision, and return why it cannot, or ""."""
+        manifest = await asyncio.to_thread(link.store.manifest_of, revision)
+        if manifest is None:
+            return f"The revision {revision} was gone before it could be handed over."
+        problem: str = await self._run(taker, take_over, self._folder, manifest, timeout_s)
+        return problem
 
     async def _of_others(self) -> dict[str, Standing]:
         known = await self._worker.scheduler.identity(n_workers=-1)
@@ -97,7 +106,7 @@ class Leaving:
     async def _run(self, worker: str, act: Callable[..., Any], *arguments: object) -> Any:
         answer = await self._worker.rpc(worker).run(function=dumps(act), args=dumps(arguments))
         if answer["status"] != "OK":
-            raise answer["exception"]
+            raise clean_exception(**answer)[1]
         return answer["result"]
 
 

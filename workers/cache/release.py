@@ -18,8 +18,9 @@ from pressrun.processes import place_digest
 from pressrun.release.release import HostCache
 from pressrun.wording import size
 from workers.cache.chunk_store import ChunkStore
+from workers.cache.eviction import DiskUse
 from workers.cache.folder_notes import note_budget, noted_budget
-from workers.cache.store_state import look
+from workers.cache.store_state import StoreState, look
 from workers.direct_calls import call_each
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def grow(client: Client, root: str, revision: str, size_bytes: int) -> tuple[Hos
     """
     looks = {address: (root, revision, size_bytes, address) for address in _places(client, root).values()}
     caches = tuple(call_each(client, _look, looks).values())  # before a change, which another try took for the budget
-    call_each(client, _raise_budget, {cache.address: (root, cache, size_bytes) for cache in caches})
+    call_each(client, _raise_budget, {cache.address: (root, cache) for cache in caches})
     return caches
 
 
@@ -107,19 +108,30 @@ def _look(root: str, revision: str, size_bytes: int, address: str) -> HostCache:
             f"The model has {size(size_bytes)}, but the cache of {address.rpartition(':')[0]} may hold "
             f"{size(state.budget_bytes)}; raise the cache's budget or use a smaller model."
         )
-    had_revision = any(one.revision == revision and one.is_complete for one in state.revisions)
+    found = next((one for one in state.revisions if one.revision == revision), None)
+    had_revision = found is not None and found.is_complete
+    # A filling that was cut short has taken its files' whole room already.
+    needed_bytes = 0 if had_revision else max(0, size_bytes - (found.size_bytes if found else 0))
     standing = next(place for place in (folder, *folder.parents) if place.exists())
-    needed_bytes, free_bytes = 0 if had_revision else size_bytes, shutil.disk_usage(standing).free
+    free_bytes = shutil.disk_usage(standing).free
     if free_bytes < needed_bytes:
         raise StageFailed(
             f"The disk of {address.rpartition(':')[0]} has {free_bytes / 1e9:.3f} GB free at {root}, the model needs "
-            f"{needed_bytes / 1e9:.3f} GB; free some, or drop models that nobody uses any more from the cache."
+            f"{needed_bytes / 1e9:.3f} GB more; free some, or drop models from the cache, where "
+            f"{size(_idle_bytes(state, revision))} are of models that nobody uses now."
         )
-    return HostCache(address, state.size_bytes, had_revision, state.budget_bytes, _place(root))
+    return HostCache(address, state.size_bytes, had_revision, state.budget_bytes, _place(root), needed_bytes)
 
 
-def _raise_budget(root: str, cache: HostCache, size_bytes: int) -> None:
-    grown_bytes = cache.held_bytes + (0 if cache.had_revision else size_bytes)
+def _idle_bytes(state: StoreState, revision: str) -> int:
+    """Return what would be free without the other revisions that nobody uses or fills."""
+    use = DiskUse(state.root)
+    idle = {one.revision for one in state.revisions if not (one.is_pinned or one.is_filling)}
+    return use.total_bytes - use.without(idle - {revision})
+
+
+def _raise_budget(root: str, cache: HostCache) -> None:
+    grown_bytes = cache.held_bytes + cache.needed_bytes
     if cache.budget_bytes is not None and cache.budget_bytes < grown_bytes:
         note_budget(Path(root).expanduser(), grown_bytes)
 

@@ -55,6 +55,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         self._under_way: set[tuple[str, str]] = set()  # asks that the host's keeper has
         self._standing: dict[str, dict[str, str]] = {}  # by host and worker, why it cannot keep
         self._budget: Budget | None = None
+        self._budgeted: set[str] = set()  # hosts that were told of it
         self._will_speak = False
         self._rest_s = _GATHER_S
 
@@ -76,6 +77,8 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
             askers.discard(worker)
         for host in [host for host, standing in self._standing.items() if standing.pop(worker, None) is not None]:
             self._part(host, worker)
+        for key in [key for key, askers in self._askers.items() if not askers]:  # else its host has it brought one day
+            del self._askers[key], self._asks[key]
 
     def offer(self, manifest: ChunkManifest) -> None:
         """Have keepers use this manifest of its revision; of many revisions, the newest are remembered."""
@@ -86,7 +89,7 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
 
     def set_budget(self, budget_bytes: int) -> None:
         """Have every host keep to this budget, and those that come later too; the one that was set last counts."""
-        self._budget = Budget(budget_bytes)
+        self._budget, self._budgeted = Budget(budget_bytes), set(self._keepers)
         for keeper in self._keepers.values():
             self._say(keeper, self._budget)
 
@@ -124,15 +127,20 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
     def _join(self, worker: str, joined: Joined) -> None:
         self._keepers[joined.host] = worker
         if worker not in self._scheduler.stream_comms:  # it was retired, and hands over what its host alone has
-            self._scheduler.loop.call_later(_LAST_S, self.remove_worker, self._scheduler, worker)
+            self._scheduler.loop.call_later(_LAST_S, self._forget, worker)
         self._standing.setdefault(joined.host, {})[worker] = ""
         if self._budget is not None:  # before anything is asked for
-            self._say(worker, self._budget)
+            self._say(worker, replace(self._budget, is_known=joined.host in self._budgeted))
+            self._budgeted.add(joined.host)
         self._registry.tell(joined, time.monotonic())
-        self._under_way = {key for key in self._under_way if key[0] != joined.host}
+        self._free_hands(joined.host)
         for ask in [ask for ask in self._asks.values() if ask.host == joined.host]:
             self._pass_on(ask)
         self._speak_soon()
+
+    def _forget(self, worker: str) -> None:
+        if worker not in self._scheduler.stream_comms:  # else one that came back under its address since
+            self.remove_worker(self._scheduler, worker)
 
     def _pass_on(self, ask: Ask) -> None:
         keeper = self._keepers.get(ask.host)
@@ -151,9 +159,13 @@ class CacheRegistry(SchedulerPlugin):  # type: ignore[misc]  # distributed carri
         """Take a host's part from a worker that cannot keep it, if it is the keeper."""
         if self._keepers.get(host) == worker:
             del self._keepers[host]
+            self._free_hands(host)
             self._registry.tell(Left(host), time.monotonic())
             self._speak_soon()
         self._give_up(host)
+
+    def _free_hands(self, host: str) -> None:
+        self._under_way = {key for key in self._under_way if key[0] != host}
 
     def _give_up(self, host: str) -> None:
         """Answer what is asked for on a host of whose workers none can keep its part."""

@@ -18,6 +18,7 @@ from distributed import Client
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.errors import CacheInUse, PressrunError
+from pressrun.wording import size
 from workers.cache.folder_notes import forget_model
 from workers.cache.links import Link, link_for
 
@@ -101,11 +102,14 @@ def drain(client: Client, folder: str, leaving: Collection[str], timeout_s: floa
     for revision, giver in sole(standing, leaving).items():
         taker = max(room, key=lambda worker: room[worker], default=None)
         left_s = until_s - time.monotonic()
-        problems[revision] = _hand_over(client, folder, revision, _Way(giver, taker, left_s))
+        size_bytes = standing[giver].whole[revision]
+        # What would be evicted for it there may be an only copy too.
+        problem = "" if taker is None else too_large(revision, size_bytes, room[taker])
+        problems[revision] = problem or _hand_over(client, folder, revision, _Way(giver, taker, left_s))
         if problems[revision]:
             logger.warning("%s leaves with the only copy of a model: %s", standing[giver].host, problems[revision])
         elif taker is not None:
-            room[taker] -= standing[giver].whole[revision]
+            room[taker] -= size_bytes
     return problems
 
 
@@ -113,6 +117,16 @@ def rooms(standings: Mapping[str, Standing], leaving: Collection[str]) -> dict[s
     """Return the room of the hosts that stay, by the worker that keeps their part."""
     staying = _staying(standings, leaving)
     return {worker: one.room_bytes for worker, one in standings.items() if one.is_keeper and one.host in staying}
+
+
+def too_large(revision: str, size_bytes: int, room_bytes: int) -> str:
+    """Return why a revision cannot go to a host with so much room, or ""."""
+    if size_bytes <= room_bytes:
+        return ""
+    return (
+        f"The revision {revision} has {size(size_bytes)}, but no host that stays may hold more than "
+        f"{size(max(0, room_bytes))} beside what it has; drop models there, raise the cache's budget or add a host."
+    )
 
 
 def sole(standings: Mapping[str, Standing], leaving: Collection[str]) -> dict[str, str]:
@@ -226,4 +240,5 @@ __all__ = [
     "standing_here",
     "standings",
     "take_over",
+    "too_large",
 ]

@@ -246,7 +246,8 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         if isinstance(message, Answer):
             self._waits.answer(message)
         elif isinstance(message, Budget):
-            note_budget(self._root, message.budget_bytes)
+            if not message.is_known or noted_budget(self._root) is None:
+                note_budget(self._root, message.budget_bytes)
         elif self._keeper is None:
             logger.debug("%s came to a worker that is not the keeper", type(message).__name__)
         elif isinstance(message, Ask):

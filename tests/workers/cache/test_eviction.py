@@ -8,9 +8,13 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pressrun.cache.options import UNLIMITED_BYTES
 from pressrun.errors import CacheFull, CacheInUse, InvalidModel
@@ -207,6 +211,34 @@ def test_what_would_free_nothing_stays(tmp_path: Path) -> None:
     with store.pin("a2"):
         store_model(store, model(2), "c")
     assert revisions(store) == ["a", "a2", "c"]
+
+
+def test_revisions_that_share_all_their_files_make_room_together(tmp_path: Path) -> None:
+    store = filled(ChunkStore(tmp_path, 3 * SIZE), "a")
+    store_model(store, model(0) | {"more.safetensors": bytes(CHUNK_BYTES)}, "a2")
+    store_model(store, {"w": bytes(5 * SIZE // 2)}, "large")
+    assert revisions(store) == ["large"]
+
+
+@given(
+    shares=st.lists(st.sets(st.integers(0, 4)), max_size=5),
+    pinned=st.sets(st.integers(0, 4)),
+)
+@settings(max_examples=30, deadline=None)
+def test_shrunk_to_nothing_a_cache_holds_what_is_pinned_and_no_more(shares: list[set[int]], pinned: set[int]) -> None:
+    with TemporaryDirectory() as temporary, ExitStack() as pins:
+        root, store = Path(temporary), ChunkStore(Path(temporary))
+        for number in range(5):
+            (root / f"file{number}").write_bytes(bytes(2**number))
+        for revision, files in enumerate(shares):
+            (root / f"r{revision}").mkdir()
+            (root / f"r{revision}.pin").touch()
+            for number in files:
+                os.link(root / f"file{number}", root / f"r{revision}" / f"file{number}")
+            if revision in pinned:
+                pins.enter_context(store.pin(f"r{revision}"))
+        kept = {number for revision, files in enumerate(shares) if revision in pinned for number in files}
+        assert store.shrink_to(0) == sum(2**number for number in kept)
 
 
 def test_nothing_is_evicted_for_what_would_not_fit_all_the_same(tmp_path: Path) -> None:

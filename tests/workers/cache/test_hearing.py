@@ -15,7 +15,7 @@ from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Joined, Unwanted, WantedChunk, Wants
 from pressrun.cache.sources import Limits
 from pressrun.location import Location
-from workers.cache.channel import Answer, Ask, Message, Stands, packed, unpacked
+from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, unpacked
 from workers.cache.scheduler_part import CacheRegistry
 
 ASK = Ask("host", Location("s3://bucket/model"), ChunkManifest("revision", ()))
@@ -72,6 +72,20 @@ def test_a_retired_worker_that_announces_itself_again_to_hand_over_is_forgotten_
     assert not told.registry._registry.swarm.hosts
 
 
+def test_a_worker_that_is_back_under_the_address_of_one_that_was_retired_is_not_forgotten_with_it(told: Told) -> None:
+    later: list[Callable[[], Any]] = []
+    told.loop.call_later = lambda delay_s, call, *arguments: later.append(partial(call, *arguments))
+    told.stream_comms = ()
+    told.hear("first", Joined("host", "", "host:1"))
+    (forgetting,) = [call for call in later if call.args]
+    told.registry.remove_worker(told.registry._scheduler, "first")
+    told.stream_comms = ("first",)
+    told.hear("first", Joined("host", "", "host:1"))
+    forgetting()
+    told.hear("first", ASK)
+    assert told.asked() == ["first"]
+
+
 def test_only_the_keeper_answers_for_its_host(told: Told) -> None:
     told.hear("first", Joined("host", "", "host:1"))
     told.hear("third", ASK)
@@ -93,6 +107,21 @@ def test_a_keeper_is_asked_once_for_what_many_wait_for(told: Told) -> None:
     assert sorted(told.answers()) == [("second", ""), ("third", "")]
     told.hear("third", ASK)
     assert told.asked() == ["first", "second", "second"]
+
+
+def test_what_nobody_waits_for_any_more_is_not_asked_of_the_next_keeper(told: Told) -> None:
+    told.hear("first", Joined("host", "", "host:1"))
+    for worker in ("first", "second"):
+        told.hear(worker, ASK)
+    told.registry.remove_worker(told.registry._scheduler, "first")
+    told.hear("third", Joined("host", "", "host:3"))
+    assert told.asked() == ["first", "third"]  # the second waits
+    told.registry.remove_worker(told.registry._scheduler, "second")
+    told.registry.remove_worker(told.registry._scheduler, "third")
+    told.hear("first", Joined("host", "", "host:1"))
+    assert told.asked() == ["first", "third"]
+    told.hear("first", ASK)
+    assert told.asked() == ["first", "third", "first"]
 
 
 def test_what_is_asked_for_fails_only_when_no_worker_of_the_host_can_keep_its_part(told: Told) -> None:
@@ -117,6 +146,26 @@ def test_a_backlog_is_told_by_one_sequence_of_answers_however_often_time_passes(
     assert len(later) == 1
     later.pop()()
     assert len(later) == 1
+
+
+def test_a_budget_is_new_to_a_host_once_each_time_that_it_is_set(told: Told) -> None:
+    def heard() -> list[tuple[str, int, bool]]:
+        said = [(worker, budget) for worker, budget in told.sent if isinstance(budget, Budget)]
+        told.sent.clear()
+        return [(worker, budget.budget_bytes, budget.is_known) for worker, budget in said]
+
+    told.hear("first", Joined("host", "", "host:1"))
+    told.registry.set_budget(10)
+    told.hear("second", Joined("other", "", "other:1"))
+    assert heard() == [("first", 10, False), ("second", 10, False)]
+    for worker, host in (("first", "host"), ("second", "other")):
+        told.registry.remove_worker(told.registry._scheduler, worker)
+        told.hear("third", Joined(host, "", f"{host}:2"))
+        told.registry.remove_worker(told.registry._scheduler, "third")
+    assert heard() == [("third", 10, True), ("third", 10, True)]
+    told.registry.set_budget(20)
+    told.hear("first", Joined("host", "", "host:1"))
+    assert heard() == [("first", 20, False)]
 
 
 def test_of_many_manifests_the_newest_are_remembered(told: Told) -> None:

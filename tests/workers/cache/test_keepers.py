@@ -22,6 +22,8 @@ from tests.awaiting import PATIENCE_S, until
 from tests.home import free_port
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers.cache import chunk_server, keeper
+from workers.cache.channel import Budget, packed
+from workers.cache.folder_notes import noted_budget
 from workers.cache.joining import SharedCache
 from workers.cache.links import LINKS, link_for
 from workers.cache.peer_ports import PORT_VARIABLE
@@ -108,6 +110,14 @@ def test_behind_a_translated_address_a_keeper_listens_where_its_worker_does(tmp_
     link._worker = SimpleNamespace(security=Security(), listen_address="tcp://127.0.0.1:8788")
     with link._listening("192.0.2.7") as server:
         assert server.address == f"127.0.0.1:{server.port}"
+
+
+def test_a_host_that_knows_a_budget_keeps_to_what_it_has_noted_since(tmp_path: Path) -> None:
+    link = CacheLink(CacheSettings("channel", str(tmp_path), bytes(32), Limits()))
+    link._root = tmp_path
+    for told, noted in ((Budget(10, is_known=True), 10), (Budget(20, is_known=True), 10), (Budget(30), 30)):
+        link._hear(packed("channel", told)["packed"])
+        assert noted_budget(tmp_path) == noted
 
 
 def test_workers_in_one_process_share_the_cache_until_the_last_of_them_leaves(folder: str) -> None:

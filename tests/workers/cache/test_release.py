@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pressrun.errors import InvalidModel, StageFailed
+from pressrun.wording import size
 from tests.workers.cache.hosts import hosts
 from tests.workers.cache.stored_models import manifest_of, model, store_model
 from workers import waiting_room
+from workers.cache import release
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import note_budget, noted_budget
 from workers.cache.release import grow, shrink
 from workers.fleet import LocalFleet
 
 SIZE = manifest_of(model(0), "any").size_bytes
+DIGEST = "c" * 32  # as models' revisions are; what is being filled is known by it
 MORE_THAN_ANY_DISK = 2**60
 
 
@@ -107,6 +112,24 @@ def test_a_release_has_room_beyond_the_budget_which_holds_again_afterwards(
 def test_a_disk_with_too_little_room_is_told_before_anything_is_brought(fleet: LocalFleet, store: ChunkStore) -> None:
     with pytest.raises(StageFailed, match=r"has [\d.]+ GB free at .*, the model needs 1152921504\.607 GB"):
         grow(fleet.open(), str(store.root), "new", MORE_THAN_ANY_DISK)
+
+
+def test_what_a_release_that_was_killed_has_brought_or_taken_room_for_is_not_needed_again(
+    fleet: LocalFleet, store: ChunkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.begin(manifest_of(model(2), DIGEST)).close()  # with the room for all of it, and nothing in it
+    note_budget(store.root, 2 * SIZE)
+    (cache,) = grow(fleet.open(), str(store.root), DIGEST, SIZE)
+    assert (cache.needed_bytes, cache.had_revision) == (0, False)
+    assert noted_budget(store.root) == 3 * SIZE
+    monkeypatch.setattr(release.shutil, "disk_usage", lambda path: SimpleNamespace(free=SIZE - 1))
+    look = partial(release._look, str(store.root), size_bytes=SIZE, address="tcp://host:1")
+    assert look(DIGEST).needed_bytes == 0
+    with (
+        store.pin("old"),
+        pytest.raises(StageFailed, match=f"0 GB free .* 0.000 GB more; .*where {size(2 * SIZE)} are"),
+    ):
+        look("newer")
 
 
 def test_a_worker_that_is_gone_does_not_keep_a_host_from_shrinking(fleet: LocalFleet, store: ChunkStore) -> None:

@@ -16,6 +16,7 @@ from pressrun.cache.options import UNLIMITED_BYTES
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
+from pressrun.wording import size
 from tests.awaiting import PATIENCE_S, until
 from tests.workers.cache.hosts import HostEach, hosts
 from tests.workers.cache.stored_models import CHUNK_BYTES
@@ -30,7 +31,6 @@ from workers.cache.upkeep import one_a_host, standings
 
 CACHE = SharedCache("~/cache")
 CONTENT = random.Random(5).randbytes(10 * CHUNK_BYTES + 17)  # the same in every process
-FILES = [ModelFile("weights.safetensors", len(CONTENT), "etag:upkeep")]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def origin(tmp_path: Path) -> Location:
 
 
 def manifest(origin: Location, revision: str) -> ChunkManifest:
-    return cut(origin, revision, FILES, CHUNK_BYTES)
+    return cut(origin, revision, [ModelFile("weights.safetensors", len(CONTENT), f"etag:{revision}")], CHUNK_BYTES)
 
 
 def bring(origin: Location, revision: str, folder: str = CACHE.folder) -> int:
@@ -157,6 +157,20 @@ def test_what_cannot_be_handed_over_is_told_with_the_reason(client: Client, orig
     until(lambda: all(found == len(CONTENT) - 1 for found in budgets(client)))
     assert "may hold" in CACHE.drain(client, [first])["kept"]
     assert whole(client, first) == {"kept"}
+
+
+def test_an_only_copy_is_not_evicted_for_another_one(client: Client, origin: Location) -> None:
+    first, second, third = workers_of(client)
+    for worker, revision in ((first, "leaving"), (third, "staying")):
+        bring_to(client, worker, origin, revision)
+    CACHE.set_budget(client, 2 * len(CONTENT) - 1)
+    until(lambda: all(found == 2 * len(CONTENT) - 1 for found in budgets(client)))
+    has, room = size(len(CONTENT)), size(len(CONTENT) - 1)
+    assert (
+        f"has {has}, but no host that stays may hold more than {room}"
+        in CACHE.drain(client, [first, second])["leaving"]
+    )
+    assert whole(client, third) == {"staying"}
 
 
 def budgets(client: Client) -> list[int | None]:
