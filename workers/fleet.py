@@ -23,6 +23,7 @@ from distributed import Client, LocalCluster
 from pressrun.errors import StageFailed
 from pressrun.processes import place_digest
 from workers.gpus import OneGpuEach, gpu_count
+from workers.worker_settings import ALLOCATOR, UNWATCHED, worker_environment
 
 # One task denoises while the other decodes and publishes.
 THREADS_PER_WORKER = 2
@@ -106,9 +107,13 @@ class LocalFleet:
         _quiet()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{place_digest()}-{os.getpid()}-"))
         with dask.config.set({"distributed.scheduler.worker-ttl": _WORKER_TTL, "distributed.admin.tick.limit": "1h"}):
-            self._cluster = self._start()
-            self._client = Client(self._cluster)
-            _await_workers(self._client, 1)
+            try:
+                self._cluster = self._start()
+                self._client = Client(self._cluster)
+                _await_workers(self._client, 1)
+            except BaseException:  # another try must find neither half of a fleet nor leave one behind
+                self.close()
+                raise
         return self._client
 
     def begin_scaling(self, workers: int) -> None:
@@ -159,7 +164,7 @@ class LocalFleet:
         }
         environment = worker_environment(self.largest)
         # For good, as workers that start later get it from here; the first is read before a worker's Python starts.
-        dask.config.set({"distributed.nanny.pre-spawn-environ": _ALLOCATOR, **_UNWATCHED})
+        dask.config.set({"distributed.nanny.pre-spawn-environ": ALLOCATOR, **UNWATCHED})
         if gpu_count() and find_spec("dask_cuda"):
             from dask_cuda import LocalCUDACluster
 
@@ -169,19 +174,6 @@ class LocalFleet:
         cluster = kind(n_workers=0, processes=True, env=environment, **options)
         cluster.scale(1)
         return cluster
-
-
-# Dask has workers hand freed memory back at once. Every layer of a model then asks for it anew, page by page: on a CPU
-# drawing took twice as long. 32 MiB is the most that glibc takes for the second.
-_ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
-
-
-# Dask looks at each process up to a hundred times a second, which took a twentieth of every core from drawing.
-_UNWATCHED: dict[str, Any] = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-}
 
 
 @dataclass(slots=True)
@@ -281,18 +273,6 @@ def _await_workers(client: Client, wanted: int) -> int:
             ) from None
         return there
     return wanted
-
-
-def worker_environment(workers: int) -> dict[str, str]:
-    """Return the workers' environment: cores shared out, libraries quiet, hubs never asked."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))  # Dask's nanny would preset one a process
-    return {
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
-        "DASK_LOGGING__DISTRIBUTED": "error",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "error",
-        "HF_HUB_OFFLINE": "1",
-    }
 
 
 def _quiet() -> None:

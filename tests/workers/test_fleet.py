@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
+from distributed.core import Status
 
 from pressrun.errors import StageFailed
 from pressrun.processes import place_digest
 from tests import runs
 from tests.forked_workers import workers_afresh
+from workers import fleet as fleet_module
 from workers import waiting_room
-from workers.fleet import JoinedFleet, LocalFleet, worker_environment
+from workers.fleet import JoinedFleet, LocalFleet
+from workers.worker_settings import worker_environment
 
 WORKERS = 2
 
@@ -156,3 +159,25 @@ def test_a_worker_that_a_run_holds_back_is_one_to_join() -> None:
 def test_workers_keep_the_memory_that_a_model_asks_for_again_and_again(fleet: LocalFleet) -> None:
     kept = fleet.open().run(lambda: (os.environ["MALLOC_TRIM_THRESHOLD_"], os.environ["MALLOC_MMAP_THRESHOLD_"]))
     assert set(kept.values()) == {(str(2**30), str(2**25))}
+
+
+def test_a_fleet_that_could_not_open_leaves_nothing_behind_and_opens_at_the_next_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[LocalCluster] = []
+    failing = LocalFleet(1)
+
+    def none_came(client: Client, wanted: int) -> int:
+        started.append(client.cluster)
+        raise StageFailed(f"0 of {wanted} workers started")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fleet_module, "_await_workers", none_came)
+        with pytest.raises(StageFailed, match="0 of 1 workers started"):
+            failing.open()
+    assert started[0].status == Status.closed
+    assert failing.client is None
+    try:
+        assert len(failing.open().nthreads()) == 1
+    finally:
+        failing.close()
