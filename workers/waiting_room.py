@@ -89,10 +89,18 @@ class WaitingRoom(SchedulerPlugin):  # type: ignore[misc]  # distributed carries
     def _hear(self, worker: str, status: str, stimulus_id: str) -> None:
         """Pass a worker's news of its status on, unless it says that it runs and has to wait."""
         self._running.discard(worker)
+        known = self._scheduler.workers.get(worker)
+        was_leaving = known is not None and known.status == Status.closing_gracefully
         if worker in self._waiting and status == Status.running.name:
             self._running.add(worker)
-        else:
-            self._scheduler.handle_worker_status_change(status, worker, stimulus_id)
+            if was_leaving:  # Dask found nowhere to put what it holds, and keeps it
+                self._tell(worker, Status.paused.name)
+            return
+        self._scheduler.handle_worker_status_change(status, worker, stimulus_id)
+        if worker in self._waiting and was_leaving and status == Status.paused.name:
+            # Dask sent it back to what it was held as, not to what it was: nobody else would ever wake it.
+            change = {"op": "worker-status-change", "status": Status.running.name, "stimulus_id": stimulus_id}
+            self._scheduler.stream_comms[worker].send(change)
 
     def _tell(self, worker: str, status: str) -> None:
         self._scheduler.handle_worker_status_change(status, worker, f"waiting-room-{time.time()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -123,6 +124,28 @@ def test_who_is_about_to_close_is_not_given_tasks_again(client: Client) -> None:
 
 def close_soon(worker: str, status: Status = Status.closing_gracefully, dask_scheduler: Any = None) -> None:
     dask_scheduler.handle_worker_status_change(status, worker, "test")
+
+
+@pytest.mark.parametrize("held", ["before", "after"])
+def test_who_was_to_be_retired_and_could_not_be_is_at_work_again_once_let_in(client: Client, held: str) -> None:
+    (worker,) = client.nthreads()
+    only_copy = client.submit(sum, [1, 2])
+    assert only_copy.result() == 3
+    waiting_room.enter(client, "drawing-0", [worker] if held == "before" else [])
+    client.run_on_scheduler(retire, worker, client.id, held)
+    until(lambda: statuses(client) == {"paused"})
+    waiting_room.let_in(client, "drawing-0", worker)
+    assert client.submit(sum, [1, 2, 3]).result(timeout=10) == 6
+
+
+async def retire(worker: str, client: str, held: str, dask_scheduler: Any = None) -> None:
+    """Begin to retire a worker whose data can go nowhere, and have a run hold it before or meanwhile."""
+    retiring = asyncio.ensure_future(dask_scheduler.retire_workers([worker]))
+    while dask_scheduler.workers[worker].status != Status.closing_gracefully:
+        await asyncio.sleep(0)
+    if held == "after":
+        dask_scheduler.plugins[ROOM].enter("drawing-0", client, [worker])
+    assert await retiring == {}
 
 
 def test_the_room_is_asked_only_while_somebody_comes_or_waits(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
