@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,6 +93,10 @@ class Joiners:
             self._ready.add(worker)
         self._warmed(worker)
         return True
+
+    def warm_among(self, workers: Iterable[str]) -> set[str]:
+        """Return those of the workers that are known to be warm."""
+        return (self._ready or set()).intersection(workers)
 
     def _begin(self) -> threading.Event:
         visit = _Visit(self, self._client, f"{self._run_id}-{next(self._numbers)}")

@@ -24,7 +24,7 @@ from workers.order import PrintOrder
 from workers.printing import Receipt, print_batch, renderer_key
 
 PIN_S = 60.0
-_POLL_S = 0.5
+_FETCH_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,21 @@ class Placement:
             allow_other_workers=places is not None and self._mode == "soft",
         )
 
-    def receipt_of(self, future: Future) -> Receipt:
-        """Return a finished batch's receipt; one that was lost with its worker is printed again, where that may be."""
-        while True:
-            try:
-                receipt: Receipt = future.result(timeout=_POLL_S)
-                return receipt
-            except TimeoutError:
-                if future.status == "error":
-                    raise
-                self.free_overdue()
+    def receipt_of(self, future: Future) -> Receipt | None:
+        """Return a batch's receipt; None where it has none, or has it no more, as its worker died with it."""
+        if future.status != "finished":
+            return None
+        try:
+            receipt: Receipt = future.result(timeout=_FETCH_S)
+        except Exception as error:
+            if future.status == "finished" and not isinstance(error, TimeoutError):
+                raise  # what it returned cannot be read, which another try does not change
+            return None
+        return receipt
+
+    def workers(self) -> int:
+        """Return how many workers draw; those that wait to be warmed do not count."""
+        return len(self._joiners.warm_among(self._holdings.known()))
 
     def landed(self, key: str, receipt: Receipt | None = None) -> None:
         """Note that a batch is under way no more, and what its receipt says of its worker."""

@@ -31,6 +31,7 @@ from workers.slots import Slots
 
 logger = logging.getLogger(__name__)
 _GONE = (ClosedClientError, OSError)
+_UNDER_WAY = ("pending", "finished")  # a future whose receipt is not in hand
 _POLL_S = 0.5
 _TELLING_S = 5.0
 _RESUBMISSIONS = 3
@@ -52,6 +53,8 @@ class Window:
         How long a cluster may be without any worker before the run gives up.
     stall_s : float
         How long a shard with batches on the cluster may go without one of them finishing.
+    each : int
+        Batches for each worker that the window widens to when more workers draw; with 0 it stays as it is.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Window:
         in_flight: int,
         patience_s: float = 300.0,
         stall_s: float = 3600.0,
+        each: int = 0,
     ) -> None:
         self._stall_s = stall_s
+        self._each = each
         self._client = client
         self._order = order
         self._slots = Slots(in_flight)
@@ -105,6 +110,7 @@ class Window:
             while not self._is_over(flight, batches):
                 receipt = flight.next_receipt()
                 self._placement.free_overdue()
+                self._slots.widen_to(self._each * self._placement.workers())
                 if receipt is not None:
                     yield receipt
                 now = time.monotonic()
@@ -187,14 +193,14 @@ class _Flight:
             future = self._finished.get(timeout=_POLL_S)
         except Empty:
             return None
+        receipt = self._placement.receipt_of(future)
+        if receipt is None and future.status in _UNDER_WAY:  # its worker died with it, and it is printed again
+            future.add_done_callback(self._finished.put)
+            return None
         _, batch = self.pending.pop(future.key)
         self._slots.give_back()
-        if future.status != "finished":
-            self._placement.landed(future.key)
-            return self._recover(future, batch)
-        receipt = self._placement.receipt_of(future)
         self._placement.landed(future.key, receipt)
-        return receipt
+        return self._recover(future, batch) if receipt is None else receipt
 
     def land(self) -> None:
         """Drop what is still in flight and give its slots back."""
@@ -248,5 +254,5 @@ class _Flight:
 
 
 def open_window(fleet: Fleet, order: PrintOrder, workers: int) -> Window:
-    """Return a window over a fleet, wide enough for its workers."""
-    return Window(fleet.open(), order, _BATCHES_PER_WORKER * max(1, workers))
+    """Return a window over a fleet, wide enough for its workers and for those that join them."""
+    return Window(fleet.open(), order, _BATCHES_PER_WORKER * max(1, workers), each=_BATCHES_PER_WORKER)

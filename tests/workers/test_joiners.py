@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -19,13 +20,14 @@ from pressrun.run import Run
 from tests import engines, runs
 from tests.awaiting import until
 from tests.workers.conftest import OpenedRun
+from tests.workers.counted import Counted
 from workers import joiners, waiting_room
 from workers.fleet import LocalFleet
 from workers.model_host import loaded_keys
 from workers.order import PrintOrder
 from workers.printing import renderer_key
 from workers.speed import warm_up
-from workers.window import Window
+from workers.window import Window, open_window
 
 Opened = Callable[..., OpenedRun]
 
@@ -119,6 +121,25 @@ def test_a_joiner_that_cannot_be_warmed_is_named_and_tried_again_while_the_other
     assert all(joiner in text and "could not be warmed" in text for text in told)
     broken.unlink()
     assert any(receipt.address == joiner for receipt in receipts)
+    receipts.close()
+
+
+def test_a_window_widens_for_who_joins_and_is_warm(opened: Opened, growing: LocalFleet, tmp_path: Path) -> None:
+    client = growing.open()
+    run, order = opened(runs.prompts(1500), engine="tests.engines:hindered", cache={"affinity": "off"})
+    todo = Counted(iter(batches(run)))
+    warm_up(client, order, batches(run)[0])
+    first = set(client.nthreads())
+    held_up = engines.hindrance(tmp_path / "out", "held up")
+    held_up.touch()
+    receipts = open_window(growing, order, 1).receipts(todo)
+    in_flight = (todo.taken - number for number, _ in enumerate(receipts, start=1))
+    next(in_flight)
+    growing.begin_scaling(2)
+    joined(client, first)
+    assert max(itertools.islice(in_flight, 20)) <= 3
+    held_up.unlink()
+    assert any(number > 3 for number in in_flight)
     receipts.close()
 
 

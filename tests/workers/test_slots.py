@@ -48,3 +48,29 @@ def test_two_that_want_all_places_get_them_one_after_the_other() -> None:
         thread.join(10)
     assert len(most) == 150
     assert max(most) == 1
+
+
+def test_places_grow_and_never_shrink() -> None:
+    slots = Slots(1)
+    slots.widen_to(3)
+    slots.widen_to(2)
+    assert [slots.take() for _ in range(4)] == [True, True, True, False]
+
+
+def test_whoever_has_all_places_has_those_too_that_come_while_waiting() -> None:
+    slots, events = Slots(1), []
+    assert slots.take()
+
+    def wait() -> None:
+        with slots.alone():
+            events.append(slots.take())
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    runs.wait_until(lambda: not slots.take() or slots.give_back(), "the places to be wanted")
+    slots.widen_to(2)
+    assert events == []
+    slots.give_back()
+    waiting.join(10)
+    assert events == [False]
+    assert [slots.take() for _ in range(3)] == [True, True, False]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 
 from pressrun.batch import Batch
 from pressrun.batch_sizes import BatchSizes
@@ -16,8 +16,12 @@ from pressrun.errors import RunCancelled, StageFailed
 from pressrun.plan import cut_batches
 from pressrun.run import Run
 from tests import engines, runs
+from tests.awaiting import until
 from tests.workers.conftest import OpenedRun
+from tests.workers.counted import Counted
 from workers.fleet import LocalFleet
+from workers.placement import Placement
+from workers.printing import Receipt
 from workers.window import Window, open_window
 
 Opened = Callable[..., OpenedRun]
@@ -25,22 +29,6 @@ Opened = Callable[..., OpenedRun]
 
 def batches(run: Run, size: int = 2) -> Iterator[Batch]:
     return cut_batches(run.plan.todo, BatchSizes({(64, 64): size}))
-
-
-class Counted:
-    """Batches, and how many of them were taken so far."""
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self.taken = 0
-
-    def __iter__(self) -> Counted:
-        return self
-
-    def __next__(self) -> Batch:
-        batch = next(self._batches)
-        self.taken += 1
-        return batch
 
 
 def test_every_batch_gives_one_receipt_and_no_more_than_the_window_are_in_flight(
@@ -159,6 +147,25 @@ def test_a_cluster_that_stays_without_workers_is_given_up_with_the_batches_that_
         window = Window(client, order, in_flight=2, patience_s=1)
         with pytest.raises(StageFailed, match="0 workers for 1 s with 2 batches waiting"):
             list(window.receipts(batches(run)))
+
+
+@pytest.mark.timeout(60)  # it would wait for the receipt for ever
+def test_a_receipt_that_went_with_the_last_worker_is_given_up_with_the_cluster(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, order = opened(runs.prompts(2))
+    fetch, shrinking = Placement.receipt_of, LocalFleet(1)
+    client = shrinking.open()
+
+    def come_too_late(placement: Placement, future: Future) -> Receipt | None:
+        client.cluster.scale(0)
+        until(lambda: not client.nthreads())
+        return fetch(placement, future)
+
+    monkeypatch.setattr(Placement, "receipt_of", come_too_late)
+    with pytest.raises(StageFailed, match="0 workers for 1 s with 1 batches waiting"):
+        list(Window(client, order, in_flight=1, patience_s=1).receipts(batches(run)))
+    shrinking.close()
 
 
 def test_batches_of_which_none_finishes_in_time_end_the_stage_by_name(fleet: LocalFleet, opened: Opened) -> None:
