@@ -12,7 +12,7 @@ from rich.text import Text
 from deployments.cache_folder import writable_folder
 from deployments.cache_place import CachePlace
 from deployments.cache_showing import record, show
-from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts, show_hosts
+from deployments.cluster_cache import LEAST_DIGITS, drain_hosts, drop_on_hosts, show_hosts, tell
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
 from pressrun.cache.traffic import Pull, account_of_pulls
@@ -85,15 +85,19 @@ def preload(url: str, *, cluster: str | None = None, place: CachePlace = SHARED,
         if location.is_local:
             raise InvalidJob(f"{location} lies on a local path, where it is used in place; there is nothing to bring.")
         progress.say("preload", f"bringing {facts.name}")
-        report = _bring_here(location, facts, place) if cluster is None else _bring_to(cluster, location, facts, place)
+        report, problems = (
+            (_bring_here(location, facts, place), {}) if cluster is None else _bring_to(cluster, location, facts, place)
+        )
     size_bytes = sum(file.size_bytes for file in facts.files)
     if as_json:
-        told = {"name": facts.name, "revision": facts.revision, "size_bytes": size_bytes, "traffic": report.record()}
-        out.print_json(json.dumps(told))
+        told = {"name": facts.name, "revision": facts.revision, "size_bytes": size_bytes}
+        out.print_json(json.dumps(told | {"traffic": report.record(), "problems": problems}))
     else:
-        out.print(f"[bold green]in place[/]: {headline(report)}", highlight=False, soft_wrap=True)
+        outcome = "[bold yellow]not on every host[/]" if problems else "[bold green]in place[/]"
+        out.print(f"{outcome}: {headline(report)}", highlight=False, soft_wrap=True)
         out.print(Text(f"  {facts.name}   {facts.revision}"), soft_wrap=True)
-    return ExitCode.DONE
+    tell(problems)
+    return ExitCode.FAILED if problems else ExitCode.DONE
 
 
 @cache.command
@@ -221,7 +225,10 @@ def _bring_here(location: Location, facts: AnyFacts, place: CachePlace) -> Traff
     return account_of_pulls([Pull("this host", facts.revision, brought.origin_bytes, held_bytes)], brought.seconds)
 
 
-def _bring_to(cluster: str, location: Location, facts: AnyFacts, place: CachePlace) -> TrafficReport:
+def _bring_to(
+    cluster: str, location: Location, facts: AnyFacts, place: CachePlace
+) -> tuple[TrafficReport, dict[str, str]]:
+    """Bring a model to a cluster's hosts, and return how it came, and why others did not get it."""
     from workers.cache.joining import SharedCache
     from workers.delivery import Delivery
     from workers.fleet import JoinedFleet
@@ -230,7 +237,7 @@ def _bring_to(cluster: str, location: Location, facts: AnyFacts, place: CachePla
     try:
         delivery = Delivery(fleet.open(), SharedCache(str(place.on_each_host)))
         delivery.bring([(location, facts)])
-        return delivery.traffic()
+        return delivery.traffic(), delivery.absent()
     finally:
         fleet.close()
 

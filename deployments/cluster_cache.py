@@ -40,7 +40,7 @@ def show_hosts(cluster: str, folder: Path, as_json: bool) -> ExitCode:
     else:
         for name, state in sorted(states.items()):
             show(state, name.removesuffix(f":{state.store.root}"))
-    _tell(problems)
+    tell(problems)
     return ExitCode.FAILED if problems else ExitCode.DONE
 
 
@@ -56,14 +56,14 @@ def drop_on_hosts(cluster: str, revisions: tuple[str, ...], folder: Path, as_jso
         out.print_json(json.dumps({"dropped": dropped, "kept": kept}))
     else:
         out.print(f"[bold green]dropped[/]: {count(len(dropped), 'model')} on every host", highlight=False)
-        _tell(kept)
+        tell(kept)
     return ExitCode.REFUSED if kept and revisions else ExitCode.DONE
 
 
 def drain_hosts(cluster: str, workers: tuple[str, ...], folder: Path, timeout_s: float, as_json: bool) -> ExitCode:
     """Have hosts that stay take over what only the hosts of these workers have."""
     with _joined(cluster, folder) as (client, cache, (_, problems)):
-        _tell(problems)
+        tell(problems)
         there = client.scheduler_info(n_workers=-1)["workers"]
         unknown = [worker for worker in workers if worker not in there]
         if unknown or not workers:
@@ -76,11 +76,12 @@ def drain_hosts(cluster: str, workers: tuple[str, ...], folder: Path, timeout_s:
         out.print_json(json.dumps({"handed_over": handed_over, "lost": lost}))
     else:
         out.print(f"[bold green]handed over[/]: {count(len(handed_over), 'model')}", highlight=False)
-        _tell(lost)
+        tell(lost)
     return ExitCode.FAILED if lost else ExitCode.DONE
 
 
-def _tell(reasons: dict[str, str]) -> None:
+def tell(reasons: dict[str, str]) -> None:
+    """Print why something did not happen, by what it is about, beside the output."""
     for name, reason in reasons.items():
         err.print(Text(f"  {name}: {reason}"), soft_wrap=True)
 
@@ -127,4 +128,4 @@ def _found(states: Mapping[str, HostState], revisions: tuple[str, ...]) -> list[
     return sorted({found[0] for found in chosen.values()})
 
 
-__all__ = ["LEAST_DIGITS", "drain_hosts", "drop_on_hosts", "show_hosts"]
+__all__ = ["LEAST_DIGITS", "drain_hosts", "drop_on_hosts", "show_hosts", "tell"]

@@ -18,6 +18,7 @@ from tests import runs
 from tests.forked_workers import workers_afresh
 from tests.pressrun.models.small_model import write_model
 from tests.s3_server import S3Server
+from tests.workers.cache.hosts import hosts
 from workers.cache import host_states
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
@@ -194,6 +195,19 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
     assert listed(said, root)["revisions"] == []
     assert all(code == 2 and "has a cache folder" in err for code, _, err in mistyped)
     assert not Path(f"{root}s").exists()
+
+
+def test_a_host_that_was_brought_nothing_is_named(said: Any, model: str, tmp_path: Path) -> None:
+    with workers_afresh(), hosts(tmp_path / "homes", 2) as (_, client):
+        (tmp_path / "homes" / "host-1" / "models").touch()
+        order = ("cache", "preload", model, "--cluster", client.scheduler.address, "--folder", "~/models")
+        code, out, err = said(*order, "--json")
+        shown = said(*order)
+    told = json.loads(out)
+    assert (code, len(told["traffic"]["hosts"]), len(told["problems"])) == (ExitCode.FAILED, 1, 1)
+    ((worker, reason),) = told["problems"].items()
+    assert f"{worker}: {reason}" in err
+    assert (shown[0], "not on every host" in shown[1], worker in shown[2]) == (ExitCode.FAILED, True, True)
 
 
 def test_a_host_that_cannot_tell_is_named_and_the_others_are_shown(
