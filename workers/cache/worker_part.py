@@ -21,7 +21,7 @@ from tornado.ioloop import PeriodicCallback
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Abandoned, Dropped, Fetch, Joined, Recheck
 from pressrun.cache.sources import Limits
-from pressrun.errors import InvalidModel
+from pressrun.errors import CacheFull, CacheInUse, InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Brought
 from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, stream_op, unpacked
@@ -137,6 +137,8 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         ------
         InvalidModel
             If it cannot be had.
+        CacheFull, CacheInUse
+            If it cannot be had for now, as others use this host's room or fill it.
         """
         folder = self._store.folder_of(manifest)
         if folder is not None:
@@ -145,7 +147,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._send(Ask(self._host, location, manifest, single_file))
         answer = wait.answered()
         if answer.problem:
-            raise InvalidModel(answer.problem)
+            raise answer.failure(answer.problem)
         folder = self._store.folder_of(manifest)
         if folder is None:
             raise InvalidModel(f"The model {location} was brought to {self._host} and removed at once; run it again.")
@@ -264,11 +266,12 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         revision = ask.manifest.revision
         try:
             brought = keeper.bring(ask.location, ask.manifest, ask.single_file)
-        except (InvalidModel, OriginFailed) as error:
-            answer = Answer(self._host, revision, problem=str(error))
+        except (CacheFull, CacheInUse, InvalidModel, OriginFailed) as error:
+            answer = Answer.refusal(self._host, revision, error)
         except Exception as error:
             logger.exception("a model could not be brought to this host")
-            answer = Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error}).")
+            failed = InvalidModel(f"The cache failed ({type(error).__name__}: {error}).")
+            answer = Answer.refusal(self._host, revision, failed)
         else:
             answer = Answer(self._host, revision, brought.origin_bytes)
         if keeper is self._keeper:  # else this worker leaves, and the host's next keeper is asked

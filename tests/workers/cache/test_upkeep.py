@@ -13,7 +13,7 @@ from distributed import Client, get_worker
 
 from pressrun.cache.chunk_manifest import ChunkManifest, cut, hash_of
 from pressrun.cache.options import UNLIMITED_BYTES
-from pressrun.errors import InvalidModel
+from pressrun.errors import CacheFull, InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
 from tests.awaiting import PATIENCE_S, until
@@ -178,6 +178,34 @@ def test_the_budget_set_last_holds_on_every_host_and_on_those_that_come_later(
     cluster[0].scale(4)
     client.wait_for_workers(4)
     until(lambda: budgets(client) == [len(CONTENT) - 1] * 4)
+
+
+def test_a_host_whose_cache_is_in_use_says_so_by_name_as_one_that_may_have_room_later(
+    client: Client, origin: Location, tmp_path: Path
+) -> None:
+    first, *_ = workers_of(client)
+    root = Path(standings(client, CACHE.folder)[first].host.partition(":")[2])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "weights.safetensors").write_bytes(CONTENT[::-1])
+    other = Location(f"file://{tmp_path}/other")
+    CACHE.set_budget(client, len(CONTENT))
+    bring_to(client, first, origin, "used")
+
+    def bring_other() -> bool:
+        link = link_for(root)
+        assert link is not None
+        return (link.bring(other, manifest(other, "other")).path / "weights.safetensors").exists()
+
+    def brought() -> bool:
+        found: bool = client.submit(bring_other, workers=[first], pure=False).result(PATIENCE_S)
+        return found
+
+    with (
+        ChunkStore(root).pin("used"),
+        pytest.raises(CacheFull, match=rf"^127\.0\.0\.1#\w+:{root}: The model of .* in use"),
+    ):
+        brought()
+    assert brought()  # as the other one is let go
 
 
 def test_one_host_that_cannot_be_looked_at_hides_no_other(client: Client, origin: Location) -> None:
