@@ -197,7 +197,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         client = ChunkClient(self._settings.token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
-        cache_metrics().shows(self._now)
+        cache_metrics().shows(self._settings.folder, self._now)
 
     def _listening(self, host: str) -> ChunkServer:
         listen = self._worker.security.get_listen_args("worker")
@@ -224,6 +224,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._worker.loop.add_callback(self._worker.loop.call_later, _RETRY_S, self._stand)
 
     def _stop_keeping(self) -> None:
+        cache_metrics().hides(self._settings.folder, self._now)
         keeper, self._keeper = self._keeper, None
         server, self._server = self._server, None
         if keeper is not None:

@@ -76,9 +76,9 @@ def test_the_account_of_a_delivery_is_its_own_and_adds_up(client: Client, model:
 
     scraped = [scrape(worker) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     assert sum(told["pressrun_cache_bytes_total", "origin"] for told in scraped) == report.total.origin_bytes
-    assert sum(told["pressrun_cache_sent_bytes_total", ""] for told in scraped) >= report.total.sent_bytes
-    assert [told["pressrun_cache_held_bytes", ""] for told in scraped] == [size_bytes] * HOSTS
-    assert [told["pressrun_cache_waiting_chunks", ""] for told in scraped] == [0] * HOSTS
+    assert sum(told["pressrun_cache_sent_bytes_total", CACHE.folder] for told in scraped) >= report.total.sent_bytes
+    assert [told["pressrun_cache_held_bytes", CACHE.folder] for told in scraped] == [size_bytes] * HOSTS
+    assert [told["pressrun_cache_waiting_chunks", CACHE.folder] for told in scraped] == [0] * HOSTS
 
     again = Delivery(client, CACHE)
     again.bring([(model, facts)])
