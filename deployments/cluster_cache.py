@@ -36,7 +36,8 @@ def show_hosts(cluster: str, folder: Path, as_json: bool) -> ExitCode:
     finally:
         fleet.close()
     if as_json:
-        out.print_json(json.dumps({"hosts": {name: record(state) for name, state in states.items()}}))
+        hosts = {name: record(state) for name, state in states.items()}
+        out.print_json(json.dumps({"hosts": hosts, "problems": problems}))
     else:
         for name, state in sorted(states.items()):
             show(state, name.removesuffix(f":{state.store.root}"))

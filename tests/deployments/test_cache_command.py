@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,10 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
     assert (wrong[0], "Not a worker of" in wrong[2]) == (2, True)
     assert (shown[0], "painter" in shown[1], held[0]["revision"][:12] in shown[1]) == (0, True, True)
     assert [host["revisions"] for host in seen["hosts"].values()] == [held]
+    (host,) = seen["hosts"].values()
+    assert (host["zone"], host["keeper"] in everyone, seen["problems"]) == ("", True, {})
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", host["address"])
+    assert f"no zone, serves chunks at {host['address']}, kept by {host['keeper']}" in shown[1]
     assert (kept[0], "0 models" in kept[1], "being used" in kept[2]) == (0, True, True)
     assert (dropped[0], "2 models" in dropped[1]) == (0, True)
     assert listed(said, root)["revisions"] == []
@@ -219,6 +224,8 @@ def test_a_host_that_cannot_tell_is_named_and_the_others_are_shown(
     monkeypatch.setattr(host_states, "host_states", lambda client, folder: (states, {"10.0.0.7": reason}))
     code, out, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
     assert (code, HALF[:12] in out, f"10.0.0.7: {reason}" in err) == (ExitCode.FAILED, True, True)
+    told = json.loads(said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root, "--json")[1])
+    assert (list(told["hosts"]), told["problems"]) == (["host"], {"10.0.0.7": reason})
     states.clear()
     code, _, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
     assert (code, f"can be looked at; 10.0.0.7: {reason} Name the one" in err) == (ExitCode.REFUSED, True)

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from tornado.ioloop import PeriodicCallback
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Abandoned, Dropped, Fetch, Joined, Recheck
-from pressrun.cache.sources import Limits
 from pressrun.errors import CacheFull, CacheInUse, InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Brought
@@ -38,6 +36,7 @@ from workers.cache.links import LINKS
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.private_folder import make_private
+from workers.cache.settings import CacheSettings
 from workers.cache.sockets import address_of
 from workers.cache.waits import Waits
 from workers.cache.zone import zone_of
@@ -46,28 +45,6 @@ _BEAT_MS = 4000
 _RETRY_S = 15.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSettings:
-    """What the workers of a cluster have in common in one cache.
-
-    Parameters
-    ----------
-    channel : str
-        Name of the cache in the cluster.
-    folder : str
-        Cache folder on every host; "~" is each host's own.
-    token : bytes
-        What peers prove to know; never shown.
-    limits : Limits
-        What may happen at once.
-    """
-
-    channel: str
-    folder: str
-    token: bytes = field(repr=False)
-    limits: Limits
 
 
 class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no types
@@ -162,6 +139,12 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
     def is_keeper(self) -> bool:
         """Whether it is this process that fetches and serves for its host."""
         return self._keeper is not None
+
+    @property
+    def serves_at(self) -> str:
+        """Address and port at which it serves its host's chunks; "" where another process does, or none."""
+        server = self._server
+        return address_of(ip_of(self._worker.address), server.port) if server is not None else ""
 
     def take_over(self, manifest: ChunkManifest, timeout_s: float) -> None:
         """Bring a revision to this host from its peers alone; only the keeper can.
@@ -296,4 +279,4 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             logger.debug("news of the cache could not be sent any more")
 
 
-__all__ = ["CacheLink", "CacheSettings"]
+__all__ = ["CacheLink"]

@@ -27,8 +27,9 @@ from workers.cache import chunk_server, keeper
 from workers.cache.joining import SharedCache
 from workers.cache.links import LINKS, link_for
 from workers.cache.peer_ports import PORT_VARIABLE
+from workers.cache.settings import CacheSettings
 from workers.cache.upkeep import standings
-from workers.cache.worker_part import CacheLink, CacheSettings
+from workers.cache.worker_part import CacheLink
 
 CONTENT = random.Random(6).randbytes(6 * CHUNK_BYTES)  # the same in every process
 

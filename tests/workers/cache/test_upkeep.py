@@ -25,6 +25,7 @@ from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import noted_budget
 from workers.cache.joining import SharedCache
 from workers.cache.links import link_for
+from workers.cache.sockets import Deadline, connect, split_address
 from workers.cache.store_state import look
 from workers.cache.upkeep import one_a_host, standings
 
@@ -226,6 +227,17 @@ def test_one_host_that_cannot_be_looked_at_hides_no_other(client: Client, origin
     assert len(states) == len(others)
     assert {one.revision for state in states.values() for one in state.store.revisions} == {"seen"}
     assert problems == {"127.0.0.1": "The cache folder ~/cache cannot be looked at (Permission denied)."}
+
+
+def test_of_each_host_it_is_told_who_keeps_its_part_and_where_it_serves_chunks(client: Client) -> None:
+    keepers = workers_of(client)
+    states, problems = host_states.host_states(client, CACHE.folder)
+    parts = [state.part for state in states.values()]
+    assert (sorted(part.keeper for part in parts), problems) == (keepers, {})
+    assert len({part.address for part in parts}) == len(keepers)
+    for part in parts:
+        with connect(*split_address(part.address), Deadline(PATIENCE_S)):
+            pass  # somebody listens there
 
 
 def test_caches_of_two_folders_have_nothing_of_each_other(client: Client, origin: Location) -> None:
