@@ -23,6 +23,7 @@ from deployments.cluster_cache import (
 from deployments.console import ExitCode, err, out
 from deployments.host_cache import drop_here, found_revision, host_state_of, shrink_here
 from deployments.live_progress import LiveProgress
+from deployments.model_place import model_place
 from pressrun.cache.options import CacheOptions
 from pressrun.cache.traffic import Pull, account_of_pulls
 from pressrun.cache.traffic_wording import headline
@@ -69,6 +70,7 @@ def status(*, cluster: str | None = None, place: CachePlace = SHARED, as_json: J
 def preload(
     url: str,
     *,
+    store: str | None = None,
     cluster: str | None = None,
     budget: str | None = None,
     place: CachePlace = SHARED,
@@ -80,9 +82,11 @@ def preload(
     ----------
     url : str
         A model's or an embedder's folder, or an adapter's file: any fsspec URL. One on a local path is used in place.
+    store : str
+        Name of a `ModelStore` block with credentials; the URL is then a path below the block's.
     cluster : str
         Address of a running Dask scheduler, as tcp://scheduler:8786, to bring it to all of its workers' hosts; they
-        read the URL with credentials of their own.
+        read the URL with credentials of their own, or the block's.
     budget : str
         Disk that models may take on a host, as runs have it with --cache-budget: 200GB or "unlimited". It holds for
         later runs too.
@@ -95,16 +99,17 @@ def preload(
     from pressrun.models.any_folder import read_any
 
     budget_bytes = _budget(budget)
-    location = Location(url).absolute()
     with LiveProgress(err) as progress, listening(progress):
         progress.say("check", "reading what it is")
+        location = model_place(url, store)
         facts = read_any(location)
         if location.is_local:
             raise InvalidJob(f"{location} lies on a local path, where it is used in place; there is nothing to bring.")
         check_budget(CacheOptions(budget_bytes=budget_bytes), [(location, facts)])
         progress.say("preload", f"bringing {facts.name}")
+        problems: dict[str, str] = {}
         if cluster is None:
-            report, problems = _bring_here(location, facts, place, budget_bytes), {}
+            report = _bring_here(location, facts, place, budget_bytes)
         else:
             report, problems = bring_to_hosts(cluster, (location, facts), place.on_each_host, budget_bytes)
     size_bytes = sum(file.size_bytes for file in facts.files)
