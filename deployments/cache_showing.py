@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,16 @@ from deployments.console import out
 from pressrun.wording import count, duration, size
 
 if TYPE_CHECKING:
-    from workers.cache.host_states import HostState
+    from workers.cache.host_states import HostPart, HostState
     from workers.cache.store_state import RevisionState
 
 _SHOWN_DIGITS = 12
 
 
 def record(host: HostState) -> dict[str, object]:
-    """Return a host's cache for JSON."""
+    """Return a host's cache for JSON, with its part in the cluster's if it was looked at through one."""
     return {
+        **(asdict(host.part) if host.part else {}),
         "folder": str(host.store.root),
         "size_bytes": host.store.size_bytes,
         "budget_bytes": host.store.budget_bytes,
@@ -37,6 +39,8 @@ def show(host: HostState, name: str = "") -> None:
     held = f"{size(store.size_bytes)} in {count(len(store.revisions), 'model')}"
     where = f"{name}: " if name else ""
     out.print(Text(f"{where}{held}, {limit}, {size(host.free_bytes)} free on the disk   {store.root}"), soft_wrap=True)
+    if host.part:
+        out.print(Text(f"  {_part(host.part)}"), soft_wrap=True)
     if not store.revisions:
         return
     table = Table(box=None, pad_edge=False)
@@ -47,6 +51,13 @@ def show(host: HostState, name: str = "") -> None:
         told = (known.name or "-", one.revision[:_SHOWN_DIGITS], _size(host, one), _words(one))
         table.add_row(*map(Text, (*told, _ago(one.last_used_s), known.origin or "-")))
     out.print(table)
+
+
+def _part(part: HostPart) -> str:
+    zone = f"zone {part.zone}" if part.zone else "no zone"
+    if not part.keeper:
+        return f"{zone}, serves no chunks until a run or `pressrun cache preload` has joined it"
+    return f"{zone}, serves chunks at {part.address}, kept by {part.keeper}"
 
 
 def _revision_record(host: HostState, one: RevisionState) -> dict[str, object]:

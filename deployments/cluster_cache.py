@@ -1,4 +1,4 @@
-"""`pressrun cache status|drop --cluster` and `pressrun cache drain`: the caches of a Dask cluster's hosts."""
+"""`pressrun cache ... --cluster`, as `status` and `drain`: the caches of a Dask cluster's hosts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from rich.text import Text
 
 from deployments.cache_showing import record, show
 from deployments.console import ExitCode, err, out
+from deployments.host_cache import LEAST_DIGITS
 from pressrun.errors import InvalidJob
-from pressrun.wording import count
+from pressrun.wording import count, size
 
 if TYPE_CHECKING:  # they bring Dask, which `pressrun --help` need not wait for
     from distributed import Client
 
+    from pressrun.cache.traffic_report import TrafficReport
     from workers.cache.host_states import HostState
     from workers.cache.joining import SharedCache
+    from workers.delivery import Need
 
     _Found = tuple[dict[str, HostState], dict[str, str]]  # what hosts have, and why others cannot tell
-
-LEAST_DIGITS = 4
 
 
 def show_hosts(cluster: str, folder: Path, as_json: bool) -> ExitCode:
@@ -36,12 +37,57 @@ def show_hosts(cluster: str, folder: Path, as_json: bool) -> ExitCode:
     finally:
         fleet.close()
     if as_json:
-        out.print_json(json.dumps({"hosts": {name: record(state) for name, state in states.items()}}))
+        hosts = {name: record(state) for name, state in states.items()}
+        out.print_json(json.dumps({"hosts": hosts, "problems": problems}))
     else:
         for name, state in sorted(states.items()):
             show(state, name.removesuffix(f":{state.store.root}"))
-    _tell(problems)
+    tell(problems)
     return ExitCode.FAILED if problems else ExitCode.DONE
+
+
+def bring_to_hosts(
+    cluster: str, need: Need, folder: Path, budget_bytes: int | None
+) -> tuple[TrafficReport, dict[str, str]]:
+    """Bring a model to a cluster's hosts, and return how it came, and why others did not get it."""
+    from workers.cache.joining import SharedCache
+    from workers.delivery import Delivery
+    from workers.fleet import JoinedFleet
+
+    fleet, cache = JoinedFleet(cluster), SharedCache(str(folder), budget_bytes)
+    try:
+        client = fleet.open()
+        delivery = Delivery(client, cache)
+        delivery.bring([need])
+        if budget_bytes is not None:
+            cache.shrink_to(client, budget_bytes)  # by now it is the one used last
+        return delivery.traffic(), delivery.absent()
+    finally:
+        fleet.close()
+
+
+def shrink_hosts(cluster: str, size_bytes: int, folder: Path, as_json: bool) -> ExitCode:
+    """Have every host of a cluster drop what was used longest ago until no more than so many bytes are left."""
+    with _joined(cluster, folder) as (client, cache, (states, problems)):
+        left = cache.shrink_to(client, size_bytes)
+    too_large = {host: too_much(bytes_left, size_bytes) for host, bytes_left in left.items() if bytes_left > size_bytes}
+    held_bytes = sum(state.store.size_bytes for state in states.values())
+    if as_json:
+        hosts = {host: {"size_bytes": bytes_left} for host, bytes_left in left.items()}
+        out.print_json(json.dumps({"hosts": hosts, "problems": problems | too_large}))
+    else:
+        freed = f"{size(max(0, held_bytes - sum(left.values())))} freed on {count(len(left), 'host')}"
+        out.print(f"[bold green]shrunk[/]: {freed}", highlight=False)
+    tell(problems | too_large)
+    return ExitCode.FAILED if problems else ExitCode.REFUSED if too_large else ExitCode.DONE
+
+
+def too_much(left_bytes: int, size_bytes: int) -> str:
+    """Say why a cache could not be shrunk as far as was asked."""
+    return (
+        f"{size(left_bytes)} are left, not {size(size_bytes)}: the rest is in use or being filled; shrink it "
+        "again when the jobs that use it have ended."
+    )
 
 
 def drop_on_hosts(cluster: str, revisions: tuple[str, ...], folder: Path, as_json: bool) -> ExitCode:
@@ -56,14 +102,14 @@ def drop_on_hosts(cluster: str, revisions: tuple[str, ...], folder: Path, as_jso
         out.print_json(json.dumps({"dropped": dropped, "kept": kept}))
     else:
         out.print(f"[bold green]dropped[/]: {count(len(dropped), 'model')} on every host", highlight=False)
-        _tell(kept)
+        tell(kept)
     return ExitCode.REFUSED if kept and revisions else ExitCode.DONE
 
 
 def drain_hosts(cluster: str, workers: tuple[str, ...], folder: Path, timeout_s: float, as_json: bool) -> ExitCode:
     """Have hosts that stay take over what only the hosts of these workers have."""
     with _joined(cluster, folder) as (client, cache, (_, problems)):
-        _tell(problems)
+        tell(problems)
         there = client.scheduler_info(n_workers=-1)["workers"]
         unknown = [worker for worker in workers if worker not in there]
         if unknown or not workers:
@@ -76,11 +122,12 @@ def drain_hosts(cluster: str, workers: tuple[str, ...], folder: Path, timeout_s:
         out.print_json(json.dumps({"handed_over": handed_over, "lost": lost}))
     else:
         out.print(f"[bold green]handed over[/]: {count(len(handed_over), 'model')}", highlight=False)
-        _tell(lost)
+        tell(lost)
     return ExitCode.FAILED if lost else ExitCode.DONE
 
 
-def _tell(reasons: dict[str, str]) -> None:
+def tell(reasons: dict[str, str]) -> None:
+    """Print why something did not happen, by what it is about, beside the output."""
     for name, reason in reasons.items():
         err.print(Text(f"  {name}: {reason}"), soft_wrap=True)
 
@@ -127,4 +174,4 @@ def _found(states: Mapping[str, HostState], revisions: tuple[str, ...]) -> list[
     return sorted({found[0] for found in chosen.values()})
 
 
-__all__ = ["LEAST_DIGITS", "drain_hosts", "drop_on_hosts", "show_hosts"]
+__all__ = ["bring_to_hosts", "drain_hosts", "drop_on_hosts", "show_hosts", "shrink_hosts", "tell", "too_much"]

@@ -10,14 +10,16 @@ from rich.text import Text
 
 from deployments.console import ExitCode, err, out
 from deployments.live_progress import LiveProgress
-from pressrun.location import Location
+from deployments.model_place import model_place
 from pressrun.progress import listening
 
 model = App(name="model", help="What is done with a model once, for all runs that will use it.")
 
 
 @model.command
-def publish(url: str, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> ExitCode:
+def publish(
+    url: str, *, store: str | None = None, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+) -> ExitCode:
     """Hash a model once, chunk by chunk, and write the hashes beside it as pressrun-chunks.json.
 
     Runs then know each chunk before they read it, fetch none that they hold already, of whatever model, and recognise
@@ -29,6 +31,8 @@ def publish(url: str, *, as_json: Annotated[bool, Parameter(name="--json", negat
     url : str
         Folder of a model or an embedder, or an adapter's safetensors file: a path or any fsspec URL that can be written
         to.
+    store : str
+        Name of a `ModelStore` block with credentials; the URL is then a path below the block's.
     as_json : bool
         Print what was published as JSON.
     """
@@ -36,7 +40,7 @@ def publish(url: str, *, as_json: Annotated[bool, Parameter(name="--json", negat
 
     with LiveProgress(err) as progress, listening(progress):
         progress.say("hash", "listing the files")
-        published = publish_hashes(Location(url).absolute())
+        published = publish_hashes(model_place(url, store))
     if as_json:
         out.print_json(json.dumps(published.record()))
         return ExitCode.DONE

@@ -14,6 +14,7 @@ from deployments.cache_place import host_path
 from deployments.console import ExitCode, err, out, show_error
 from deployments.interrupts import heard_once
 from deployments.live_progress import LiveProgress
+from deployments.model_place import model_store
 from deployments.prefect_environment import prepare_prefect
 from deployments.wrong_options import wrong_options
 from pressrun.cache.folders import SHARED_FOLDER
@@ -37,6 +38,8 @@ class ReleaseOptions:
     ----------
     golden : str
         Folder or URL of a collection of a few pictures, which the model has to draw again.
+    store : str
+        Name of a `ModelStore` block with credentials for the model, whose URL is then a path below the block's.
     write_golden : str
         Prompt file to draw the golden pictures from with this model, where there are none yet.
     least_psnr_db : float
@@ -66,6 +69,7 @@ class ReleaseOptions:
     """
 
     golden: Annotated[str, Parameter(alias="-g")]
+    store: str | None = None
     write_golden: str | None = None
     least_psnr_db: float = 30.0
     least_ssim: float = 0.9
@@ -135,13 +139,18 @@ def _parameters(model: str, options: ReleaseOptions) -> ReleaseParameters:
     from flows.release_parameters import ReleaseParameters
 
     plain = asdict(options)
-    dask, prompts = plain.pop("dask"), plain.pop("write_golden")
+    dask, prompts, store = plain.pop("dask"), plain.pop("write_golden"), plain.pop("store")
     plain |= {"runtime": plain.pop("cache"), "mounts": read_mounts(plain.pop("mount"))}
     plain |= {"exclusive": plain.pop("cache_exclusive"), "cache_folder": host_path(options.cache_folder)}
     try:
         cluster = LocalDaskCluster(workers=options.workers) if dask is None else ExistingDaskCluster(address=dask)
         return ReleaseParameters(
-            model=model, prompts=prompts, write_golden=prompts is not None, cluster=cluster, **plain
+            model=model,
+            model_store=None if store is None else model_store(store),
+            prompts=prompts,
+            write_golden=prompts is not None,
+            cluster=cluster,
+            **plain,
         )
     except ValidationError as error:
         raise wrong_options(error, _option) from error

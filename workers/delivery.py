@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from distributed import Client, Future, wait
@@ -17,6 +18,7 @@ from pressrun.cache.traffic_report import TrafficReport
 from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.models.any_folder import AnyFacts
+from pressrun.processes import place_digest
 from workers.cache.bring_watch import telling_progress
 from workers.cache.joining import SharedCache
 from workers.cache.links import link_for
@@ -81,6 +83,23 @@ class Delivery:
             self._enter(self._client.gather(asked))
         return len(one_a_host)
 
+    def absent(self) -> dict[str, str]:
+        """Return the hosts that do not share the cache, and so are brought nothing.
+
+        Returns
+        -------
+        dict of str to str
+            Why, by the address of one of the host's workers; empty where every host shares it.
+        """
+        answers = self._answers()
+        sharing = {answer.place for answer in answers.values() if answer.host}
+        outside = {answer.place: worker for worker, answer in sorted(answers.items()) if answer.place not in sharing}
+        return {worker: answers[worker].problem for worker in outside.values()}
+
+    def traffic(self) -> TrafficReport:
+        """Return how things came so far, what came to hosts that joined later included."""
+        return self._cache.traffic(self._client).minus(self._before).merged(self._held)
+
     def one_a_host(self) -> dict[str, str]:
         """Return a worker's address by host; a host whose workers take no tasks yet fills when they load.
 
@@ -89,20 +108,21 @@ class Delivery:
         StageFailed
             When no worker shares the cache.
         """
-        answers = self._client.run(_host, self._cache.folder)
-        shared = {address: host for address, (host, _) in answers.items() if host}
+        answers = self._answers()
+        shared = {address: answer.host for address, answer in answers.items() if answer.host}
         takers = shared.keys() & set(addresses(self._client)) or shared.keys()
         if not shared:
-            address, (_, problem) = min(answers.items(), default=("", ("", "no worker is there")))
+            address = min(answers, default="")
+            problem = answers[address].problem if answers else "no worker is there"
             raise StageFailed(
                 f"None of {len(answers)} workers could join the cache {self._cache.folder}. The worker {address}: "
                 f"{problem}. Free the folder there, or name another one as the cache's."
             )
         return {shared[address]: address for address in sorted(takers)}
 
-    def traffic(self) -> TrafficReport:
-        """Return how things came so far, what came to hosts that joined later included."""
-        return self._cache.traffic(self._client).minus(self._before).merged(self._held)
+    def _answers(self) -> dict[str, _Membership]:
+        answers: dict[str, _Membership] = self._client.run(_membership, self._cache.folder)
+        return answers
 
     def _ask(self, address: str, location: Location, facts: AnyFacts) -> Future:
         return submit_to(self._client, address, _had_bytes, location, facts, self._cache.folder)
@@ -123,17 +143,36 @@ def _settle(futures: Sequence[Future]) -> None:
             pending = list(wait(pending, timeout=_POLL_S, return_when="FIRST_COMPLETED").not_done)
 
 
-def _host(cache_folder: str) -> tuple[str, str]:
-    """Return the name of a worker's host in the cache, or "" and why it does not share it; called on the worker."""
+@dataclass(frozen=True, slots=True)
+class _Membership:
+    """Whether a worker shares the cache.
+
+    Parameters
+    ----------
+    place : str
+        What its host's workers have in common, also where there is no cache.
+    host : str
+        Name of its host in the cache; "" where it does not share it.
+    problem : str
+        Why it does not.
+    """
+
+    place: str
+    host: str = ""
+    problem: str = ""
+
+
+def _membership(cache_folder: str) -> _Membership:
+    """Return whether a worker shares the cache; called on the worker."""
     root = Path(cache_folder).expanduser()
-    link = link_for(root)
+    place, link = f"{place_digest()} {root}", link_for(root)
     if link:
-        return link.host, ""
+        return _Membership(place, link.host)
     try:
         make_private(root)
     except OSError as error:
-        return "", str(error)
-    return "", "it has not joined; its log says why"
+        return _Membership(place, problem=str(error))
+    return _Membership(place, problem="it has not joined; its log says why")
 
 
 def _had_bytes(location: Location, facts: AnyFacts, cache_folder: str) -> int:

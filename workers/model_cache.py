@@ -80,6 +80,8 @@ def ensure_local(
     InvalidModel
         If a file cannot be had whole, the model changed at its origin since the facts were read, or it is larger than
         the budget.
+    CacheFull, CacheInUse
+        If it cannot be had for now, as others use this host's room or fill it.
     """
     began = time.monotonic()
     if location.is_local:

@@ -5,6 +5,8 @@ Knows nothing of what is like enough, nor of how caches make room (`workers.cach
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from distributed import Client, as_completed
 
 from pressrun.errors import PressrunError, StageFailed
@@ -41,12 +43,15 @@ def preload(release: Release, fleet: Fleet) -> int:
     ------
     InvalidModel
         When a file cannot be had.
+    StageFailed
+        When a host does not share the cache, and so would be without it.
     """
     order, client = release.order, fleet.open()
     if order.model.is_local:
         return 0
     if order.cache.runtime == "peer":
         delivery = Delivery(client, SharedCache(order.cache_folder))
+        _refuse(delivery.absent(), release)
         delivery.bring([(order.model, release.facts)])
         return delivery.traffic().total.origin_bytes
     printing = print_order(release)
@@ -54,6 +59,16 @@ def preload(release: Release, fleet: Fleet) -> int:
     read = read_through if order.cache.runtime == "mount" else _read_origin
     hosts = still_there(client, order.cache_folder, release.caches)
     return sum(call_each(client, read, {address: (printing,) for address in hosts}).values())
+
+
+def _refuse(absent: Mapping[str, str], release: Release) -> None:
+    if absent:
+        raise StageFailed(
+            f"{len(absent)} of {len(release.caches)} hosts cannot join the cache {release.order.cache_folder}, so the "
+            f"model {release.facts.name} is brought to none: "
+            f"{'; '.join(f'{worker}: {problem}' for worker, problem in absent.items())}. Free the folder there, or "
+            "name another one with --cache-folder."
+        )
 
 
 def _read_origin(order: PrintOrder) -> int:

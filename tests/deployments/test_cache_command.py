@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from pressrun.location import Location
 from pressrun.models.any_folder import read_any
 from pressrun.models.diffusers_folder import ModelFile
 from tests import runs
+from tests.awaiting import until
 from tests.forked_workers import workers_afresh
 from tests.pressrun.models.small_model import write_model
 from tests.s3_server import S3Server
+from tests.workers.cache.hosts import hosts
 from workers.cache import host_states
 from workers.cache.chunk_store import ChunkStore
 from workers.cache.filling import Filling
@@ -135,6 +138,8 @@ def test_what_is_in_use_is_not_dropped(said: Any, root: Path, model: str, bucket
         (["drop", "a"], "at least 4 digits"),
         (["preload", str(runs.MODEL)], "used in place"),
         (["preload", "nowhere"], "nowhere"),
+        (["preload", "nowhere", "--budget", "much"], "--budget 'much' is no size"),
+        (["shrink", "little"], "SIZE 'little' is no size"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_remedy(
@@ -156,6 +161,36 @@ def test_the_budget_that_the_folder_was_given_is_told(said: Any, root: Path) -> 
     assert listed(said, root)["budget_bytes"] is None
 
 
+def test_a_budget_needs_no_run(said: Any, root: Path, model: str) -> None:
+    small = said("cache", "preload", model, "--folder", root, "--budget", "0.01KB")
+    assert (small[0], "may hold 10 bytes" in small[2], root.exists()) == (ExitCode.REFUSED, True, False)
+    half_of_a_model(ChunkStore(root))
+    assert said("cache", "preload", model, "--folder", root, "--budget", "1MB")[0] == 0
+    told = listed(said, root)
+    assert ([one["name"] for one in told["revisions"]], told["budget_bytes"]) == (["painter"], 1_000_000)
+    assert said("cache", "preload", model, "--folder", root, "--budget", "unlimited")[0] == 0
+    assert listed(said, root)["budget_bytes"] is None
+
+
+def test_a_cache_is_shrunk_as_far_as_nobody_uses_it(said: Any, root: Path, model: str) -> None:
+    half_of_a_model(ChunkStore(root))
+    assert said("cache", "preload", model, "--folder", root)[0] == 0
+    before = listed(said, root)
+    (painter,) = (one for one in before["revisions"] if one["name"] == "painter")
+    code, out, _ = said("cache", "shrink", "1MB", "--folder", root, "--json")
+    left = {"size_bytes": painter["size_bytes"], "freed_bytes": before["size_bytes"] - painter["size_bytes"]}
+    assert (code, json.loads(out)) == (0, left)
+    assert [one["revision"] for one in listed(said, root)["revisions"]] == [painter["revision"]]
+    with ChunkStore(root).pin(painter["revision"]):
+        code, _, err = said("cache", "shrink", 0, "--folder", root)
+        assert (code, "are left, not 0 bytes: the rest is in use" in err) == (ExitCode.REFUSED, True)
+    code, out, _ = said("cache", "shrink", 0, "--folder", root)
+    assert (code, "0 bytes left" in out) == (0, True)
+    assert (root / painter["revision"] / "manifest.json").exists()
+    assert said("cache", "shrink", 0, "--folder", f"{root}s")[0] == 0
+    assert not Path(f"{root}s").exists()
+
+
 def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: str) -> None:
     fleet = LocalFleet(1)
     try:
@@ -171,7 +206,13 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
         shown = said("cache", "status", "--cluster", address, "--folder", root)
         seen = json.loads(said("cache", "status", "--cluster", address, "--folder", root, "--json")[1])
         with ChunkStore(root).pin(held[0]["revision"]):
+            unshrunk = said("cache", "shrink", 0, "--cluster", address, "--folder", root)
             kept = said("cache", "drop", "--all", "--cluster", address, "--folder", root)
+        limited = said("cache", "preload", model, "--cluster", address, "--folder", root, "--budget", "2MB")
+        until(lambda: listed(said, root)["budget_bytes"] == 2_000_000)
+        shrunk = said("cache", "shrink", 0, "--cluster", address, "--folder", root, "--json")
+        assert said("cache", "preload", model, "--cluster", address, "--folder", root, "--budget", "unlimited")[0] == 0
+        until(lambda: listed(said, root)["budget_bytes"] is None)
         half = half_of_a_model(ChunkStore(root))
         dropped = said("cache", "drop", held[0]["revision"][:8], half, "--cluster", address, "--folder", root)
         mistyped = [said("cache", verb, "--cluster", address, "--folder", f"{root}s") for verb in ("status", "drain")]
@@ -189,11 +230,31 @@ def test_a_cluster_s_hosts_have_it_without_a_run(said: Any, root: Path, model: s
     assert (wrong[0], "Not a worker of" in wrong[2]) == (2, True)
     assert (shown[0], "painter" in shown[1], held[0]["revision"][:12] in shown[1]) == (0, True, True)
     assert [host["revisions"] for host in seen["hosts"].values()] == [held]
+    (host,) = seen["hosts"].values()
+    assert (host["zone"], host["keeper"] in everyone, seen["problems"]) == ("", True, {})
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", host["address"])
+    assert f"no zone, serves chunks at {host['address']}, kept by {host['keeper']}" in shown[1]
     assert (kept[0], "0 models" in kept[1], "being used" in kept[2]) == (0, True, True)
+    assert (unshrunk[0], "in use or being filled" in unshrunk[2]) == (ExitCode.REFUSED, True)
+    assert (limited[0], shrunk[0]) == (0, 0)
+    assert [host["size_bytes"] for host in json.loads(shrunk[1])["hosts"].values()] == [0]
     assert (dropped[0], "2 models" in dropped[1]) == (0, True)
     assert listed(said, root)["revisions"] == []
     assert all(code == 2 and "has a cache folder" in err for code, _, err in mistyped)
     assert not Path(f"{root}s").exists()
+
+
+def test_a_host_that_was_brought_nothing_is_named(said: Any, model: str, tmp_path: Path) -> None:
+    with workers_afresh(), hosts(tmp_path / "homes", 2) as (_, client):
+        (tmp_path / "homes" / "host-1" / "models").touch()
+        order = ("cache", "preload", model, "--cluster", client.scheduler.address, "--folder", "~/models")
+        code, out, err = said(*order, "--json")
+        shown = said(*order)
+    told = json.loads(out)
+    assert (code, len(told["traffic"]["hosts"]), len(told["problems"])) == (ExitCode.FAILED, 1, 1)
+    ((worker, reason),) = told["problems"].items()
+    assert f"{worker}: {reason}" in err
+    assert (shown[0], "not on every host" in shown[1], worker in shown[2]) == (ExitCode.FAILED, True, True)
 
 
 def test_a_host_that_cannot_tell_is_named_and_the_others_are_shown(
@@ -205,6 +266,8 @@ def test_a_host_that_cannot_tell_is_named_and_the_others_are_shown(
     monkeypatch.setattr(host_states, "host_states", lambda client, folder: (states, {"10.0.0.7": reason}))
     code, out, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
     assert (code, HALF[:12] in out, f"10.0.0.7: {reason}" in err) == (ExitCode.FAILED, True, True)
+    told = json.loads(said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root, "--json")[1])
+    assert (list(told["hosts"]), told["problems"]) == (["host"], {"10.0.0.7": reason})
     states.clear()
     code, _, err = said("cache", "status", "--cluster", "tcp://10.0.0.1:8786", "--folder", root)
     assert (code, f"can be looked at; 10.0.0.7: {reason} Name the one" in err) == (ExitCode.REFUSED, True)

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.types import SecretDict
 
+from blocks.storage import ModelStore
 from pressrun.models.listing import PUBLISHED_NAME
 from tests import runs
 from tests.pressrun.models.small_model import write_model
+from tests.s3_server import S3Server
 
 TINTED = ("--engine", "tests.engines:tinted", "--workers", 1)
 
@@ -28,6 +31,30 @@ def test_a_folder_without_a_model_is_refused_and_left_alone(said: Any, tmp_path:
     code, _, err = said("model", "publish", tmp_path)
     assert (code, "model_index.json" in err) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.fixture
+def studio(s3_server: S3Server, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Save a block for a bucket that can be read with its credentials alone, with a model in it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    url, options = s3_server.make_bucket(), dict(s3_server.storage_options)
+    runs.upload(s3_server, write_model(tmp_path / "painter"), f"{url}/painter")
+    credentials = SecretDict({name: options.pop(name) for name in ("key", "secret")})
+    ModelStore(url=url, options=options, credentials=credentials).save("studio", overwrite=True)
+    return url
+
+
+def test_a_model_is_had_with_the_credentials_of_a_block(said: Any, studio: str, tmp_path: Path) -> None:
+    code, told, err = said("model", "publish", "painter", "--store", "studio", "--json")
+    assert (code, json.loads(told)["place"]) == (0, f"{studio}/painter/{PUBLISHED_NAME}"), err
+    code, told, err = said("cache", "preload", "painter", "--store", "studio", "--folder", tmp_path / "c", "--json")
+    assert (code, json.loads(told)["name"]) == (0, "painter"), err
+    code, _, err = said("release", "painter", "--store", "studio", "--golden", tmp_path / "golden")
+    assert (code, "no golden set at" in err) == (2, True)  # which is looked for once the model is read
+    for command in (("model", "publish"), ("cache", "preload"), ("release", "--golden", "golden")):
+        code, _, err = said(*command, "painter", "--store", "nowhere")
+        assert (code, "The block 'nowhere' of the type pressrun-model-store cannot be had" in err) == (2, True)
 
 
 @pytest.mark.slow

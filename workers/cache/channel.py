@@ -11,6 +11,7 @@ from typing import Any
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Command, Event
+from pressrun.errors import CacheFull, CacheInUse, InvalidModel, PressrunError
 from pressrun.location import Location
 
 
@@ -52,13 +53,23 @@ class Answer:
     origin_bytes : int
         Bytes that the host read from the origin for it.
     problem : str
-        Why it cannot be had; "" where it is there.
+        Why it cannot be had, with the host's name; "" where it is there.
+    failure : type of PressrunError
+        What whoever waits is to raise then: what another try may find otherwise is told apart from what it may not.
     """
 
     host: str
     revision: str
     origin_bytes: int = 0
     problem: str = ""
+    failure: type[PressrunError] = InvalidModel
+
+    @classmethod
+    def refusal(cls, host: str, revision: str, error: Exception) -> Answer:
+        """Return the answer that a revision cannot be had, for this reason."""
+        problem = str(error) if host in str(error) else f"{host}: {error}"
+        failure = type(error) if isinstance(error, CacheFull | CacheInUse) else InvalidModel
+        return cls(host, revision, problem=problem, failure=failure)
 
 
 @dataclass(frozen=True, slots=True)

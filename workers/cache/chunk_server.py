@@ -31,6 +31,7 @@ from workers.cache.sockets import Deadline, address_of, cut, listen, ready, send
 _LOOPBACK = "127.0.0.1"
 _STEP_BYTES = 256 * 1024
 _BUSY_AFTER_S = 0.2  # a short wait spares the asker a second request where uploads are short
+_STRANGERS_S = 60.0
 _ACCEPT_WAIT_S = 0.5
 _CLOSE_S = 5.0
 
@@ -108,6 +109,7 @@ class ChunkServer:
         self._admission = Admission(self.connections, self.unproved)
         self._lock = threading.Lock()  # of what follows
         self._sent_bytes = 0
+        self._next_stranger_s = 0.0  # when one of them is warned of again
         self._threads: dict[socket.socket, threading.Thread] = {}
         self._closing = threading.Event()
         self._accepting = threading.Thread(target=self._accept, name="chunk-server", daemon=True)
@@ -191,6 +193,7 @@ class ChunkServer:
         return self._ssl_context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
 
     def _serve(self, sock: socket.socket) -> None:
+        session = None
         try:
             session = self._welcomed(sock)
             if not self._admission.prove(sock):
@@ -198,7 +201,8 @@ class ChunkServer:
             while not self._closing.is_set():
                 self._answer(sock, self._next_request(sock, session))
         except (ProtocolError, _FileChanged) as error:
-            logger.warning("The chunk server hung up on %s: %s.", _peer_of(sock), error)
+            level = logging.WARNING if session else self._level_for_strangers()
+            logger.log(level, "The chunk server hung up on %s: %s.", _peer_of(sock), error)
         except OSError as error:  # the usual end of a connection
             logger.debug("A connection of the chunk server ended: %s.", type(error).__name__)
         except Exception:
@@ -206,6 +210,15 @@ class ChunkServer:
         finally:
             self._admission.leave(sock)
             sock.close()
+
+    def _level_for_strangers(self) -> int:
+        """Return WARNING once a minute, so that health checks and port scans fill no log, else DEBUG."""
+        now_s = time.monotonic()
+        with self._lock:
+            if now_s < self._next_stranger_s:
+                return logging.DEBUG
+            self._next_stranger_s = now_s + _STRANGERS_S
+            return logging.WARNING
 
     def _welcomed(self, sock: socket.socket) -> Session:
         deadline = Deadline(self.handshake_s)

@@ -9,18 +9,39 @@ import asyncio
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers.cache.folder_notes import KnownModel, known_model, noted_budget
 from workers.cache.host_name import host_name, ip_of
 from workers.cache.journal import lacking_bytes
+from workers.cache.links import link_for
 from workers.cache.revision_folder import JOURNAL_SUFFIX, PARTIAL_SUFFIX, RevisionFolder
 from workers.cache.store_state import StoreState, look
+from workers.cache.zone import zone_of
 
 if TYPE_CHECKING:  # `pressrun cache` need not wait for Dask to look at its own host
     from distributed import Client, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class HostPart:
+    """A host's part in a cluster's cache.
+
+    Parameters
+    ----------
+    zone : str
+        Its zone; "" where it is told none.
+    keeper : str
+        Address of the worker that fetches and serves for it; "" where none does, as before the first run.
+    address : str
+        Address and port at which that one serves chunks; "" where none does.
+    """
+
+    zone: str
+    keeper: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +58,15 @@ class HostState:
         How much of each revision is there; the rest of its size is room that was taken for it.
     free_bytes : int
         Room on the disk.
+    part : HostPart or None
+        Its part in the cache of the cluster that it was looked at through.
     """
 
     store: StoreState
     known: Mapping[str, KnownModel]
     arrived_bytes: Mapping[str, int]
     free_bytes: int
+    part: HostPart | None = None
 
 
 def host_state(root: Path) -> HostState:
@@ -74,7 +98,9 @@ def host_states(client: Client, folder: str) -> tuple[dict[str, HostState], dict
         Why it cannot be told, by the host's address.
     """
     found = client.run(_named_state, folder, on_error="return").items()
-    states: dict[str, HostState] = dict(said for _, said in found if isinstance(said, tuple))
+    told = [said for _, said in found if isinstance(said, tuple)]
+    in_order = sorted(told, key=lambda said: said[1].part is not None and said[1].part.keeper != "")
+    states: dict[str, HostState] = dict(in_order)  # of a host's workers the keeper knows most
     problems = {ip_of(worker): _reason(said, folder) for worker, said in found if isinstance(said, Exception)}
     return states, problems
 
@@ -84,7 +110,10 @@ async def _named_state(folder: str, dask_worker: Worker) -> tuple[str, HostState
     root = Path(folder).expanduser()
     if not root.is_dir():
         return None
-    return host_name(ip_of(dask_worker.address), root), await asyncio.to_thread(host_state, root)
+    link, state = link_for(root), await asyncio.to_thread(host_state, root)
+    address = link.serves_at if link else ""
+    part = HostPart(zone_of(dask_worker), dask_worker.address if address else "", address)
+    return host_name(ip_of(dask_worker.address), root), replace(state, part=part)
 
 
 def _reason(error: Exception, folder: str) -> str:
@@ -110,4 +139,4 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-__all__ = ["HostState", "host_state", "host_states"]
+__all__ = ["HostPart", "HostState", "host_state", "host_states"]

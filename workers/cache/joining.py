@@ -21,7 +21,8 @@ from workers.cache import upkeep
 from workers.cache.channel import stream_op
 from workers.cache.links import LINKS
 from workers.cache.scheduler_part import CacheRegistry
-from workers.cache.worker_part import CacheLink, CacheSettings
+from workers.cache.settings import CacheSettings
+from workers.cache.worker_part import CacheLink
 
 logger = logging.getLogger(__name__)
 _TOKEN_BYTES = 32

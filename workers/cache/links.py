@@ -29,6 +29,10 @@ class Link(Protocol):
     def is_keeper(self) -> bool:
         """Whether it is this process that fetches and serves for its host."""
 
+    @property
+    def serves_at(self) -> str:
+        """Address and port at which it serves its host's chunks; "" where another process does, or none."""
+
     def bring(self, location: Location, manifest: ChunkManifest, single_file: bool = False) -> Brought:
         """Return the folder of a revision once it lies whole on this host."""
 

@@ -19,6 +19,7 @@ from pressrun.cache.messages import Fault
 from pressrun.cache.traffic_report import SOURCES, HeldSource, WireSource
 
 _PREFIX = "pressrun_cache"
+_LABELS = ("cache",)  # of what stands so in one cache and not in another
 logger = logging.getLogger(__name__)
 _BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)  # 8-16 MiB at 1.6 GB/s to 0.1 MB/s
 
@@ -83,31 +84,53 @@ class CacheMetrics:
         if kind != "unneeded":
             self._faults.labels(kind).inc()
 
-    def shows(self, read: Callable[[], HostNow]) -> None:
-        """Give what tells how things stand on this host; asked whenever somebody looks, so it must not wait."""
-        self._now.read = read
+    def shows(self, cache: str, read: Callable[[], HostNow]) -> None:
+        """Show how things stand on this host in one cache, by what tells that.
+
+        Parameters
+        ----------
+        cache : str
+            The cache, as its label is to be.
+        read : callable
+            Asked whenever somebody looks, so it must not wait.
+        """
+        self._now.reads[cache] = read
+
+    def hides(self, cache: str, read: Callable[[], HostNow]) -> None:
+        """Show no more of a cache what this tells, as another process of the host may show it by now."""
+        if self._now.reads.get(cache) == read:
+            del self._now.reads[cache]
 
 
 class _Now:
     """What is read when somebody looks."""
 
     def __init__(self) -> None:
-        self.read: Callable[[], HostNow] | None = None
+        self.reads: dict[str, Callable[[], HostNow]] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; called by Prometheus' registry."""
-        if self.read is None:
+        found = {name: now for name, read in list(self.reads.items()) if (now := _told_by(read)) is not None}
+        if not found:
             return
-        try:
-            now = self.read()
-        except Exception:  # it would cost the worker's other metrics
-            logger.warning("how the cache stands could not be read", exc_info=True)
-            return
-        budget_bytes = float("inf") if now.budget_bytes is None else now.budget_bytes
-        yield GaugeMetricFamily(f"{_PREFIX}_held_bytes", "Bytes of models on this host's disk", now.held_bytes)
-        yield GaugeMetricFamily(f"{_PREFIX}_budget_bytes", "Bytes that they may take; +Inf for no limit", budget_bytes)
-        yield GaugeMetricFamily(f"{_PREFIX}_waiting_chunks", "Chunks that this host waits for", now.waiting_chunks)
-        yield CounterMetricFamily(f"{_PREFIX}_sent_bytes", "Bytes that other hosts got from this one", now.sent_bytes)
+        held = GaugeMetricFamily(f"{_PREFIX}_held_bytes", "Bytes of models on this host's disk", labels=_LABELS)
+        budget = GaugeMetricFamily(f"{_PREFIX}_budget_bytes", "Bytes that they may take; +Inf: any", labels=_LABELS)
+        waiting = GaugeMetricFamily(f"{_PREFIX}_waiting_chunks", "Chunks that this host waits for", labels=_LABELS)
+        sent = CounterMetricFamily(f"{_PREFIX}_sent_bytes", "Bytes that other hosts got from this one", labels=_LABELS)
+        for name, now in found.items():
+            held.add_metric([name], now.held_bytes)
+            budget.add_metric([name], float("inf") if now.budget_bytes is None else now.budget_bytes)
+            waiting.add_metric([name], now.waiting_chunks)
+            sent.add_metric([name], now.sent_bytes)
+        yield from (held, budget, waiting, sent)
+
+
+def _told_by(read: Callable[[], HostNow]) -> HostNow | None:
+    try:
+        return read()
+    except Exception:  # it would cost the worker's other metrics
+        logger.warning("how the cache stands could not be read", exc_info=True)
+        return None
 
 
 @cache

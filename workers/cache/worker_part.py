@@ -9,7 +9,6 @@ import errno
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from tornado.ioloop import PeriodicCallback
 
 from pressrun.cache.chunk_manifest import ChunkManifest
 from pressrun.cache.messages import Abandoned, Dropped, Fetch, Joined, Recheck
-from pressrun.cache.sources import Limits
-from pressrun.errors import InvalidModel
+from pressrun.errors import CacheFull, CacheInUse, InvalidModel
 from pressrun.location import Location
 from workers.cache.bring import Brought
 from workers.cache.channel import Answer, Ask, Budget, Message, Stands, packed, stream_op, unpacked
@@ -38,6 +36,7 @@ from workers.cache.links import LINKS
 from workers.cache.metrics import HostNow, cache_metrics
 from workers.cache.origin import OriginFailed
 from workers.cache.private_folder import make_private
+from workers.cache.settings import CacheSettings
 from workers.cache.sockets import address_of
 from workers.cache.waits import Waits
 from workers.cache.zone import zone_of
@@ -46,28 +45,6 @@ _BEAT_MS = 4000
 _RETRY_S = 15.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSettings:
-    """What the workers of a cluster have in common in one cache.
-
-    Parameters
-    ----------
-    channel : str
-        Name of the cache in the cluster.
-    folder : str
-        Cache folder on every host; "~" is each host's own.
-    token : bytes
-        What peers prove to know; never shown.
-    limits : Limits
-        What may happen at once.
-    """
-
-    channel: str
-    folder: str
-    token: bytes = field(repr=False)
-    limits: Limits
 
 
 class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no types
@@ -137,6 +114,8 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         ------
         InvalidModel
             If it cannot be had.
+        CacheFull, CacheInUse
+            If it cannot be had for now, as others use this host's room or fill it.
         """
         folder = self._store.folder_of(manifest)
         if folder is not None:
@@ -145,7 +124,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._send(Ask(self._host, location, manifest, single_file))
         answer = wait.answered()
         if answer.problem:
-            raise InvalidModel(answer.problem)
+            raise answer.failure(answer.problem)
         folder = self._store.folder_of(manifest)
         if folder is None:
             raise InvalidModel(f"The model {location} was brought to {self._host} and removed at once; run it again.")
@@ -160,6 +139,12 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
     def is_keeper(self) -> bool:
         """Whether it is this process that fetches and serves for its host."""
         return self._keeper is not None
+
+    @property
+    def serves_at(self) -> str:
+        """Address and port at which it serves its host's chunks; "" where another process does, or none."""
+        server = self._server
+        return address_of(ip_of(self._worker.address), server.port) if server is not None else ""
 
     def take_over(self, manifest: ChunkManifest, timeout_s: float) -> None:
         """Bring a revision to this host from its peers alone; only the keeper can.
@@ -195,7 +180,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         client = ChunkClient(self._settings.token, connect.get("ssl_context"))
         self._keeper = Keeper(me, self._store, client, self._send, self._settings.limits.downloads)
         self._keeper.announce()
-        cache_metrics().shows(self._now)
+        cache_metrics().shows(self._settings.folder, self._now)
 
     def _listening(self, host: str) -> ChunkServer:
         listen = self._worker.security.get_listen_args("worker")
@@ -222,6 +207,7 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         self._worker.loop.add_callback(self._worker.loop.call_later, _RETRY_S, self._stand)
 
     def _stop_keeping(self) -> None:
+        cache_metrics().hides(self._settings.folder, self._now)
         keeper, self._keeper = self._keeper, None
         server, self._server = self._server, None
         if keeper is not None:
@@ -265,11 +251,12 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
         revision = ask.manifest.revision
         try:
             brought = keeper.bring(ask.location, ask.manifest, ask.single_file)
-        except (InvalidModel, OriginFailed) as error:
-            answer = Answer(self._host, revision, problem=str(error))
+        except (CacheFull, CacheInUse, InvalidModel, OriginFailed) as error:
+            answer = Answer.refusal(self._host, revision, error)
         except Exception as error:
             logger.exception("a model could not be brought to this host")
-            answer = Answer(self._host, revision, problem=f"The cache failed ({type(error).__name__}: {error}).")
+            failed = InvalidModel(f"The cache failed ({type(error).__name__}: {error}).")
+            answer = Answer.refusal(self._host, revision, failed)
         else:
             answer = Answer(self._host, revision, brought.origin_bytes)
         if keeper is self._keeper:  # else this worker leaves, and the host's next keeper is asked
@@ -293,4 +280,4 @@ class CacheLink(WorkerPlugin):  # type: ignore[misc]  # distributed carries no t
             logger.debug("news of the cache could not be sent any more")
 
 
-__all__ = ["CacheLink", "CacheSettings"]
+__all__ = ["CacheLink"]

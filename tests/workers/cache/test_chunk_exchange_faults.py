@@ -16,6 +16,7 @@ import pytest
 
 from tests.workers.cache.chunk_hosts import TOKEN, ChunkHost, chunk_host, until
 from tests.workers.cache.raw_peers import address_of, all_from, answering, overheard
+from workers.cache import chunk_server
 from workers.cache.chunk_client import ChunkClient, PeerRefused, PeerTimedOut
 from workers.cache.chunk_protocol import Status, greet, receive_answer, send_request
 from workers.cache.chunk_server import ChunkServer
@@ -185,6 +186,16 @@ def test_noise_on_the_wire_is_hung_up_on(held: Piece, client: ChunkClient, said:
             raw.sendall(said)
             assert all_from(raw) == b""
         client.fetch(server.address, "held", memoryview(bytearray(8 * MIB)), timeout_s=20)
+
+
+def test_a_port_scan_is_warned_of_once(held: Piece, caplog: pytest.LogCaptureFixture) -> None:
+    with ChunkServer({"held": held}.get, TOKEN) as server, caplog.at_level(logging.DEBUG, chunk_server.__name__):
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
+                raw.sendall(b"GET / HT")
+                assert all_from(raw) == b""
+    levels = [record.levelno for record in caplog.records if "does not speak the protocol" in record.getMessage()]
+    assert levels == [logging.WARNING] + 4 * [logging.DEBUG]
 
 
 @pytest.mark.parametrize("request_bytes", [b"\0\0", b"\xff\xff" + bytes(600), b"\0\2\xff\xfe"])

@@ -14,6 +14,8 @@ from pressrun.cache.traffic_wording import headline
 from pressrun.errors import StageFailed
 from pressrun.location import Location
 from pressrun.models.any_folder import read_any
+from pressrun.release.release import Release, ReleaseOrder
+from pressrun.request import REQUEST_SCHEMA
 from tests import runs
 from tests.s3_server import S3Server
 from tests.workers.cache.hosts import hosts
@@ -22,6 +24,8 @@ from workers import waiting_room
 from workers.cache.folder_notes import known_model
 from workers.cache.joining import SharedCache
 from workers.delivery import Delivery
+from workers.fleet import JoinedFleet
+from workers.releasing import preload
 
 CACHE = SharedCache("~/models")
 HOSTS = 4
@@ -72,9 +76,9 @@ def test_the_account_of_a_delivery_is_its_own_and_adds_up(client: Client, model:
 
     scraped = [scrape(worker) for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     assert sum(told["pressrun_cache_bytes_total", "origin"] for told in scraped) == report.total.origin_bytes
-    assert sum(told["pressrun_cache_sent_bytes_total", ""] for told in scraped) >= report.total.sent_bytes
-    assert [told["pressrun_cache_held_bytes", ""] for told in scraped] == [size_bytes] * HOSTS
-    assert [told["pressrun_cache_waiting_chunks", ""] for told in scraped] == [0] * HOSTS
+    assert sum(told["pressrun_cache_sent_bytes_total", CACHE.folder] for told in scraped) >= report.total.sent_bytes
+    assert [told["pressrun_cache_held_bytes", CACHE.folder] for told in scraped] == [size_bytes] * HOSTS
+    assert [told["pressrun_cache_waiting_chunks", CACHE.folder] for told in scraped] == [0] * HOSTS
 
     again = Delivery(client, CACHE)
     again.bring([(model, facts)])
@@ -107,3 +111,25 @@ def test_a_folder_that_no_worker_can_use_is_told_with_the_reason(client: Client,
         delivery.bring([(model, read_any(model))])
     (homes / "host-0" / "taken").unlink()
     assert Delivery(client, SharedCache("~/taken/models")).bring([(model, read_any(model))]) == 1  # freed meanwhile
+
+
+def test_a_host_that_cannot_join_is_named_and_the_others_are_brought_it(
+    client: Client, model: Location, homes: Path
+) -> None:
+    (homes / "host-1" / "barred").touch()
+    barred = next(at for at, home in client.run(Path.home).items() if home == homes / "host-1")
+    folder, facts, none = "~/barred/models", read_any(model), REQUEST_SCHEMA.empty_table()
+    order = ReleaseOrder(model, Location(str(homes / "golden")), cache_folder=folder)
+    fleet = JoinedFleet(client.scheduler.address)
+    try:
+        with pytest.raises(StageFailed, match=rf"cannot join the cache {folder}.* {barred}: .*Not a directory"):
+            preload(Release("release", order, facts, none, none), fleet)
+    finally:
+        fleet.close()
+    assert not list(homes.glob(f"*/barred/models/{facts.revision}"))  # else some hosts have what a release refused
+    delivery = Delivery(client, SharedCache(folder))
+    assert delivery.bring([(model, facts)]) == HOSTS - 1
+    ((worker, reason),) = delivery.absent().items()
+    assert (worker, "Not a directory" in reason) == (barred, True)
+    (homes / "host-1" / "barred").unlink()
+    assert Delivery(client, SharedCache(folder)).absent() == {}

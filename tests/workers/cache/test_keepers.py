@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from distributed import Client, LocalCluster
 from distributed.security import Security
+from prometheus_client import generate_latest
 
 from pressrun.cache.chunk_manifest import cut
 from pressrun.cache.sources import Limits
@@ -20,6 +21,7 @@ from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
 from tests.awaiting import PATIENCE_S, until
 from tests.home import free_port
+from tests.workers.cache.scraping import values
 from tests.workers.cache.stored_models import CHUNK_BYTES
 from workers.cache import chunk_server, keeper
 from workers.cache.channel import Budget, packed
@@ -27,8 +29,9 @@ from workers.cache.folder_notes import noted_budget
 from workers.cache.joining import SharedCache
 from workers.cache.links import LINKS, link_for
 from workers.cache.peer_ports import PORT_VARIABLE
+from workers.cache.settings import CacheSettings
 from workers.cache.upkeep import standings
-from workers.cache.worker_part import CacheLink, CacheSettings
+from workers.cache.worker_part import CacheLink
 
 CONTENT = random.Random(6).randbytes(6 * CHUNK_BYTES)  # the same in every process
 
@@ -70,6 +73,11 @@ def workers_of(client: Client) -> list[str]:
 
 def keepers_of(client: Client, folder: str) -> list[str]:
     return [worker for worker, standing in standings(client, folder).items() if standing.is_keeper]
+
+
+def shown(folder: str) -> bool:
+    """Return whether this process's metrics tell how a cache stands."""
+    return ("pressrun_cache_held_bytes", folder) in values(generate_latest().decode())
 
 
 def cannot_listen(cannot: bool) -> None:
@@ -128,9 +136,11 @@ def test_workers_in_one_process_share_the_cache_until_the_last_of_them_leaves(fo
         SharedCache(folder).join(client)
         for worker in workers_of(client):
             assert link_for(Path(folder)) is not None
+            until(lambda: shown(folder))
             client.retire_workers([worker])
             until(lambda worker=worker: worker not in workers_of(client))
         until(lambda: link_for(Path(folder)) is None)
+        assert not shown(folder)  # what a process keeps no more is another's to show
 
 
 def test_the_next_keeper_can_have_the_port_of_the_last(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

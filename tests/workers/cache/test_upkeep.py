@@ -13,7 +13,7 @@ from distributed import Client, get_worker
 
 from pressrun.cache.chunk_manifest import ChunkManifest, cut, hash_of
 from pressrun.cache.options import UNLIMITED_BYTES
-from pressrun.errors import InvalidModel
+from pressrun.errors import CacheFull, InvalidModel
 from pressrun.location import Location
 from pressrun.models.diffusers_folder import ModelFile
 from pressrun.wording import size
@@ -26,6 +26,7 @@ from workers.cache.chunk_store import ChunkStore
 from workers.cache.folder_notes import noted_budget
 from workers.cache.joining import SharedCache
 from workers.cache.links import link_for
+from workers.cache.sockets import Deadline, connect, split_address
 from workers.cache.store_state import look
 from workers.cache.upkeep import one_a_host, standings
 
@@ -194,6 +195,34 @@ def test_the_budget_set_last_holds_on_every_host_and_on_those_that_come_later(
     until(lambda: budgets(client) == [len(CONTENT) - 1] * 4)
 
 
+def test_a_host_whose_cache_is_in_use_says_so_by_name_as_one_that_may_have_room_later(
+    client: Client, origin: Location, tmp_path: Path
+) -> None:
+    first, *_ = workers_of(client)
+    root = Path(standings(client, CACHE.folder)[first].host.partition(":")[2])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "weights.safetensors").write_bytes(CONTENT[::-1])
+    other = Location(f"file://{tmp_path}/other")
+    CACHE.set_budget(client, len(CONTENT))
+    bring_to(client, first, origin, "used")
+
+    def bring_other() -> bool:
+        link = link_for(root)
+        assert link is not None
+        return (link.bring(other, manifest(other, "other")).path / "weights.safetensors").exists()
+
+    def brought() -> bool:
+        found: bool = client.submit(bring_other, workers=[first], pure=False).result(PATIENCE_S)
+        return found
+
+    with (
+        ChunkStore(root).pin("used"),
+        pytest.raises(CacheFull, match=rf"^127\.0\.0\.1#\w+:{root}: The model of .* in use"),
+    ):
+        brought()
+    assert brought()  # as the other one is let go
+
+
 def test_one_host_that_cannot_be_looked_at_hides_no_other(client: Client, origin: Location) -> None:
     first, *others = workers_of(client)
     bring_to(client, others[0], origin, "seen")
@@ -212,6 +241,17 @@ def test_one_host_that_cannot_be_looked_at_hides_no_other(client: Client, origin
     assert len(states) == len(others)
     assert {one.revision for state in states.values() for one in state.store.revisions} == {"seen"}
     assert problems == {"127.0.0.1": "The cache folder ~/cache cannot be looked at (Permission denied)."}
+
+
+def test_of_each_host_it_is_told_who_keeps_its_part_and_where_it_serves_chunks(client: Client) -> None:
+    keepers = workers_of(client)
+    states, problems = host_states.host_states(client, CACHE.folder)
+    parts = [state.part for state in states.values()]
+    assert (sorted(part.keeper for part in parts), problems) == (keepers, {})
+    assert len({part.address for part in parts}) == len(keepers)
+    for part in parts:
+        with connect(*split_address(part.address), Deadline(PATIENCE_S)):
+            pass  # somebody listens there
 
 
 def test_caches_of_two_folders_have_nothing_of_each_other(client: Client, origin: Location) -> None:
