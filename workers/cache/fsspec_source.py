@@ -11,7 +11,7 @@ from typing import Any
 
 from pressrun.location import Location
 from pressrun.models.listing import ModelListing
-from workers.cache.source import SourceChanged, SourceRefused, fill, is_lasting
+from workers.cache.source import SourceChanged, SourceDenied, SourceRefused, fill, is_denial, is_lasting
 
 # Definite answers, and mistakes in options or code, rather than failures that pass.
 _LASTING = (
@@ -28,7 +28,8 @@ _LASTING = (
 )
 _SIZE_AND_TIME = "size:"
 # What botocore raises before it asks anybody; by name, as the package need not be there.
-_LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError")
+_DENIED_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
+_LASTING_NAMES = (*_DENIED_NAMES, "ParamValidationError")
 
 
 class FsspecSource:
@@ -54,7 +55,7 @@ class FsspecSource:
             raise
         except Exception as error:
             if _lasts(error):
-                raise SourceRefused(type(error).__name__) from None
+                raise (SourceDenied if _denies(error) else SourceRefused)(type(error).__name__) from None
             raise
 
     def _read(self, path: str, start: int, digest: str, into: memoryview) -> None:
@@ -94,6 +95,16 @@ def _lasts(error: Exception) -> bool:
         isinstance(error, _LASTING)
         or type(error).__name__ in _LASTING_NAMES
         or (isinstance(status, int) and is_lasting(status))
+    )
+
+
+def _denies(error: Exception) -> bool:
+    """Return whether an error that lasts is about who asks."""
+    status = getattr(error, "status", None)
+    return (
+        isinstance(error, PermissionError)
+        or type(error).__name__ in _DENIED_NAMES
+        or (isinstance(status, int) and is_denial(status))
     )
 
 

@@ -27,7 +27,7 @@ class ByteSource(Protocol):
 
         Raises
         ------
-        SourceRefused, SourceChanged
+        SourceRefused, SourceDenied, SourceChanged
             Where asking again cannot help.
         Exception
             Any other, where it may.
@@ -36,6 +36,10 @@ class ByteSource(Protocol):
 
 class SourceRefused(Exception):
     """The origin will give the same answer again; the text names the kind of answer and holds no secret."""
+
+
+class SourceDenied(SourceRefused):
+    """So it will for what this host asks with: its credentials, or none, which other hosts may have."""
 
 
 class SourceChanged(Exception):
@@ -59,11 +63,18 @@ class WrongLength(Exception):
 
 # Client errors that pass: request timeout, too early, too many requests.
 _PASSING = (408, 425, 429)
+# What depends on who asks. S3 says 400 of tokens that have expired or are not known to it.
+_DENYING = (400, 401, 403, 407)
 
 
 def is_lasting(status: int) -> bool:
     """Return whether an HTTP status is an answer that asking again does not change."""
     return 400 <= status < 500 and status not in _PASSING
+
+
+def is_denial(status: int) -> bool:
+    """Return whether an HTTP status is an answer to who asks, which another host may not be given."""
+    return status in _DENYING
 
 
 def fill(into: memoryview, data: bytes | memoryview) -> None:
@@ -73,4 +84,13 @@ def fill(into: memoryview, data: bytes | memoryview) -> None:
     into[:] = data
 
 
-__all__ = ["ByteSource", "SourceChanged", "SourceRefused", "WrongLength", "fill", "is_lasting"]
+__all__ = [
+    "ByteSource",
+    "SourceChanged",
+    "SourceDenied",
+    "SourceRefused",
+    "WrongLength",
+    "fill",
+    "is_denial",
+    "is_lasting",
+]

@@ -6,7 +6,7 @@ import re
 
 import obstore.exceptions as answers
 
-from workers.cache.source import is_lasting
+from workers.cache.source import is_denial, is_lasting
 
 # The only words of an error's text that are read; the rest may hold a signed URL.
 _STATUS = re.compile(r"status code: ([1-5]\d\d)\b")
@@ -15,10 +15,10 @@ _FAULT = re.compile(r"kind: (Connect|Timeout|Interrupted|Request|Body|Decode)\b"
 _ASKING_FOR_CREDENTIALS = "credential provider"
 _NO_CREDENTIALS = "PermissionError"
 RANGE_NOT_THERE = 416
+_DENIED = (answers.PermissionDeniedError, answers.UnauthenticatedError)
 _LASTING = (
     FileNotFoundError,
-    answers.PermissionDeniedError,
-    answers.UnauthenticatedError,
+    *_DENIED,
     answers.InvalidPathError,
     answers.NotSupportedError,
     answers.UnknownConfigurationKeyError,
@@ -31,6 +31,12 @@ def lasts(error: Exception) -> bool:
         return _NO_CREDENTIALS in str(error)
     status = status_of(error)
     return isinstance(error, _LASTING) or (status is not None and is_lasting(status))
+
+
+def denies(error: Exception) -> bool:
+    """Return whether an error that lasts is about who asks, so that another host may fare better."""
+    status = status_of(error)
+    return isinstance(error, _DENIED) or (status is not None and is_denial(status))
 
 
 def status_of(error: Exception) -> int | None:
@@ -48,4 +54,4 @@ def kind_of(error: Exception) -> str:
     return f"{name}, {fault[1].lower()}" if fault else name
 
 
-__all__ = ["RANGE_NOT_THERE", "kind_of", "lasts", "status_of"]
+__all__ = ["RANGE_NOT_THERE", "denies", "kind_of", "lasts", "status_of"]

@@ -143,6 +143,7 @@ def test_missing_credentials_are_told_at_once(bucket: Location, tmp_path: Path, 
     with pytest.raises(OriginFailed) as caught:
         read(origin, UNET, 0, 9)
     assert caught.value.lasting
+    assert caught.value.fault == "denied"
     assert waits == []
 
 
@@ -191,13 +192,24 @@ def test_a_fault_that_lasts_is_told_without_secrets_and_never_taken_for_bytes(
     assert ("503" in caught.value.reason) == (fault == 503)
 
 
-@pytest.mark.parametrize("fault", [403, 404])
-def test_what_asking_again_cannot_help_is_refused_at_once(bucket: Location, front: Front, fault: int) -> None:
-    front.faults = repeat(fault)
-    origin = open_origin(behind(bucket, front), patience=EACH_TIME)
+@pytest.mark.parametrize(
+    ("status", "fault", "translated"),
+    [
+        (400, "denied", True),
+        (401, "denied", True),
+        *((status, fault, by) for status, fault in ((403, "denied"), (404, "gone")) for by in (True, False)),
+    ],
+)
+def test_what_asking_again_cannot_help_is_refused_at_once_and_denials_told_apart(
+    bucket: Location, front: Front, status: int, fault: str, translated: bool
+) -> None:
+    front.faults = repeat(status)
+    there = behind(bucket, front)
+    options = dict(there.options) | ({} if translated else {"version_aware": True})
+    origin = open_origin(Location(there.url, options), patience=EACH_TIME)
     with pytest.raises(OriginFailed, match="at attempt 1 of 7") as caught:
         read(origin, UNET, 0, 9)
-    assert caught.value.lasting
+    assert (caught.value.lasting, caught.value.fault) == (True, fault)
     assert len(front.reads) == 1
 
 
@@ -205,7 +217,7 @@ def test_a_file_that_is_not_there_is_refused_at_once(bucket: Location) -> None:
     with pytest.raises(OriginFailed, match="FileNotFoundError, at attempt 1") as caught:
         read(open_origin(bucket, patience=EACH_TIME), "unet/none.bin", 0, 9)
     again = pickle.loads(pickle.dumps(caught.value))
-    assert (again.reason, again.lasting) == (caught.value.reason, True)
+    assert (again.reason, again.lasting, again.fault) == (caught.value.reason, True, "gone")
 
 
 @pytest.mark.parametrize("translated", [True, False])
