@@ -9,7 +9,7 @@ from pressrun.cache.giving_up import GivingUp
 from pressrun.cache.host_state import HostState
 from pressrun.cache.messages import Failed
 from pressrun.cache.origin_faults import OriginFaults
-from pressrun.cache.sources import Limits
+from pressrun.cache.sources import Limits, is_usable
 from pressrun.cache.swarm import Swarm, at_origin
 
 
@@ -44,7 +44,9 @@ class OriginTrouble:
             if host.places[place]:
                 self._swarm.denials.add(place, host.name, event.reason, now_s)
             return
-        host.ban(at_origin(place)).strike(now_s, self._limits.ban_s)
+        is_passed_over = event.fault == "unreached" and self._others_may_read(host, place, now_s)
+        ban_s = self._limits.unreached_ban_s if is_passed_over else self._limits.ban_s
+        host.ban(at_origin(place)).strike(now_s, ban_s)
         verdict = self._faults.failed(place, event.chunk_id, event.fault, now_s)
         if verdict == "chunk lost":
             self._faults.forget(event.chunk_id)
@@ -61,10 +63,14 @@ class OriginTrouble:
             is_recent = max(denial.since_s for denial in denied.values()) + self._limits.others_come_s > now_s
             if is_recent or place not in self._swarm.unread or self._giving_up.has_more:
                 continue
-            if all(name in denied for name in self._swarm.waiting_at(place)):
+            if self._swarm.waiting_at(place) <= denied.keys():
                 name, denial = next(iter(denied.items()))
                 hosts = name if len(denied) == 1 else f"each of {len(denied)} hosts, {name} first"
                 self._giving_up.place(place, f"its origin denied {hosts}: {denial.reason}")
+
+    def _others_may_read(self, host: HostState, place: str, now_s: float) -> bool:
+        others = self._swarm.waiting_at(place) - self._swarm.denials.of(place).keys() - {host.name}
+        return any(is_usable(self._swarm.hosts[name], at_origin(place), now_s) for name in others)
 
 
 __all__ = ["OriginTrouble"]

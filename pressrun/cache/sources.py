@@ -47,6 +47,8 @@ class Limits:
     attempts : int
         Reads of one chunk from the origin that may fail, each after its own retries, while the origin gives others,
         before the chunk is given up.
+    unreached_ban_s : float
+        How long a host keeps away from a place of the origin that did not answer it, where others may read there.
     denied_s, others_come_s : float
         How long a host that a place of the origin denied does not ask it; and for how long others, who may be let in,
         are waited for before what is denied to all is given up.
@@ -69,6 +71,7 @@ class Limits:
     ban_s: float = 2.0
     corrupt_ban_s: float = 60.0
     attempts: int = 3
+    unreached_ban_s: float = 30.0
     denied_s: float = 300.0
     others_come_s: float = 3.0
     origin_faults: int = 5

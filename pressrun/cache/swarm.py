@@ -196,9 +196,9 @@ class Swarm:
         """Return the names of the hosts that lack a chunk."""
         return self._wanting.get(chunk_id, set())
 
-    def waiting_at(self, place: str) -> Iterator[str]:
-        """Yield the names of the hosts that lack something of one place of the origin."""
-        return (name for name in self.waiting if self.hosts[name].places[place])
+    def waiting_at(self, place: str) -> set[str]:
+        """Return the names of the hosts that lack something of one place of the origin."""
+        return {name for name in self.waiting if self.hosts[name].places[place]}
 
     def only_at(self, place: str, name: str) -> tuple[str, ...]:
         """Return what a host lacks that nobody else has and that it would read at one place of the origin."""

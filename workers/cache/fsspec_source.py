@@ -11,7 +11,15 @@ from typing import Any
 
 from pressrun.location import Location
 from pressrun.models.listing import ModelListing
-from workers.cache.source import SourceChanged, SourceDenied, SourceRefused, fill, is_denial, is_lasting
+from workers.cache.source import (
+    SourceChanged,
+    SourceDenied,
+    SourceRefused,
+    SourceUnreached,
+    fill,
+    is_denial,
+    is_lasting,
+)
 
 # Definite answers, and mistakes in options or code, rather than failures that pass.
 _LASTING = (
@@ -29,6 +37,8 @@ _LASTING = (
 _SIZE_AND_TIME = "size:"
 # What botocore raises before it asks anybody; by name, as the package need not be there.
 _DENIED_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
+# What botocore and aiohttp raise where no connection comes about.
+_UNREACHED_NAMES = {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ConnectionTimeoutError"}
 _LASTING_NAMES = (*_DENIED_NAMES, "ParamValidationError")
 
 
@@ -56,6 +66,8 @@ class FsspecSource:
         except Exception as error:
             if _lasts(error):
                 raise (SourceDenied if _denies(error) else SourceRefused)(type(error).__name__) from None
+            if isinstance(error, ConnectionRefusedError) or _UNREACHED_NAMES & _class_names(error):
+                raise SourceUnreached(type(error).__name__) from None
             raise
 
     def _read(self, path: str, start: int, digest: str, into: memoryview) -> None:
@@ -106,6 +118,10 @@ def _denies(error: Exception) -> bool:
         or type(error).__name__ in _DENIED_NAMES
         or (isinstance(status, int) and is_denial(status))
     )
+
+
+def _class_names(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def _kind(digest: str) -> str:

@@ -18,8 +18,8 @@ from pressrun.location import Location
 from workers.cache.cloud_stores import azure_store, google_store, web_store
 from workers.cache.fsspec_source import FsspecSource
 from workers.cache.s3_store import s3_store
-from workers.cache.source import SourceChanged, SourceDenied, SourceRefused, fill
-from workers.cache.store_answers import RANGE_NOT_THERE, denies, kind_of, lasts, status_of
+from workers.cache.source import SourceChanged, SourceDenied, SourceRefused, SourceUnreached, fill
+from workers.cache.store_answers import RANGE_NOT_THERE, denies, is_unreached, kind_of, lasts, status_of
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -65,6 +65,8 @@ class ObstoreSource:
                 raise SourceChanged from None
             if lasts(error):
                 raise (SourceDenied if denies(error) else SourceRefused)(kind_of(error)) from None
+            if is_unreached(error):
+                raise SourceUnreached(kind_of(error)) from None
             raise
         if not etag:
             self._check_unchanged(path, digest)

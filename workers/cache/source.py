@@ -29,6 +29,8 @@ class ByteSource(Protocol):
         ------
         SourceRefused, SourceDenied, SourceChanged
             Where asking again cannot help.
+        SourceUnreached
+            Where nothing answers, as far as that can be told.
         Exception
             Any other, where it may.
         """
@@ -40,6 +42,10 @@ class SourceRefused(Exception):
 
 class SourceDenied(SourceRefused):
     """So it will for what this host asks with: its credentials, or none, which other hosts may have."""
+
+
+class SourceUnreached(Exception):
+    """Nothing answers this host; the text names the kind of failure and holds no secret."""
 
 
 class SourceChanged(Exception):
@@ -89,6 +95,7 @@ __all__ = [
     "SourceChanged",
     "SourceDenied",
     "SourceRefused",
+    "SourceUnreached",
     "WrongLength",
     "fill",
     "is_denial",

@@ -89,7 +89,7 @@ class AnyHistory(RuleBasedStateMachine):
     @precondition(lambda self: self.cluster.under_way)
     @rule(
         which=st.integers(min_value=0),
-        fault=st.sampled_from(["", "corrupt", "timeout", "refused", "missing", "lost", "denied"]),
+        fault=st.sampled_from(["", "corrupt", "timeout", "refused", "missing", "lost", "denied", "unreached"]),
     )
     def conclude(self, which: int, fault: str) -> None:
         cluster = self.cluster
@@ -98,7 +98,7 @@ class AnyHistory(RuleBasedStateMachine):
             cluster.arrive(fetch)
             return
         cluster.under_way.remove(fetch)
-        if fault != "lost" and (fault == "denied") == (fetch.source == ORIGIN):
+        if fault != "lost" and (fault in ("denied", "unreached")) == (fetch.source == ORIGIN):
             cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, fetch.source, fault), cluster.now)  # type: ignore[arg-type]
 
     @invariant()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -207,6 +208,38 @@ def test_a_place_that_denies_a_host_is_asked_afresh_once_that_waits_for_nothing_
         cluster.under_way.clear()
         cluster.registry.tell(Failed("one", fetch.chunk_id, ORIGIN, "denied", "status 403"), cluster.now)
         cluster.registry.tell(Unwanted("one", (fetch.chunk_id,)), cluster.now)
+
+
+def test_hosts_without_a_way_to_the_origin_are_passed_over_and_cost_no_chunk() -> None:
+    cluster = Simulation(EIGHT, replace(LIMITS, unreached_ban_s=30.0))
+    cluster.want_all()
+    lost, tries = {"h0", "h3", "h5", "h6"}, Counter[str]()
+    while cluster.now < 15.0:
+        cluster.take_commands()
+        for fetch in list(cluster.under_way):
+            if fetch.source != ORIGIN or fetch.host not in lost:
+                cluster.arrive(fetch)
+            elif cluster.now - cluster.registry.swarm.leases[fetch.chunk_id].began_s >= 5.0:  # as connecting takes
+                cluster.under_way.remove(fetch)
+                tries[fetch.host] += 1
+                cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, ORIGIN, "unreached", "no way"), cluster.now)
+        cluster.now += 1.0
+    assert not cluster.said
+    assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
+    assert set(tries.values()) == {1}
+
+
+def test_the_only_host_that_waits_asks_an_origin_that_it_did_not_reach_again_soon() -> None:
+    cluster = Simulation({"one": "", "has all": ""})
+    cluster.want_all("one")
+    cluster.take_commands()
+    for fetch in cluster.under_way:
+        cluster.registry.tell(Failed("one", fetch.chunk_id, ORIGIN, "unreached", "no way"), cluster.now)
+    cluster.under_way.clear()
+    cluster.pass_time(LIMITS.ban_s + 1.0)
+    cluster.run()
+    assert cluster.now < 10.0
+    assert cluster.held["one"] == {chunk.chunk_id for chunk in CHUNKS}
 
 
 def test_a_reader_of_other_bytes_than_its_neighbours_is_told_so() -> None:

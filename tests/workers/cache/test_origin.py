@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, repeat
@@ -19,6 +20,7 @@ from tests.s3_server import S3Server, s3_server  # noqa: F401
 from workers.cache.fsspec_source import FsspecSource
 from workers.cache.obstore_source import ObstoreSource
 from workers.cache.origin import Origin, OriginFailed, Patience, open_origin
+from workers.cache.source import SourceUnreached
 
 WEIGHTS = os.urandom(300_000)
 FILES = {"unet/weights.safetensors": WEIGHTS, "vae/a file (ü) + 100%#1.bin": WEIGHTS[::-1], "config.json": b"{}"}
@@ -211,6 +213,42 @@ def test_what_asking_again_cannot_help_is_refused_at_once_and_denials_told_apart
         read(origin, UNET, 0, 9)
     assert (caught.value.lasting, caught.value.fault) == (True, fault)
     assert len(front.reads) == 1
+
+
+@pytest.mark.parametrize(("translated", "listens"), [(True, True), (True, False), (False, False)])
+def test_an_origin_that_never_answered_this_host_is_left_to_others_at_once(
+    bucket: Location, listens: bool, translated: bool
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if listens:
+            silent.listen()
+        options = {
+            **bucket.options,
+            "endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "config_kwargs": {"connect_timeout": 0.3, "read_timeout": 0.3, "retries": {"max_attempts": 0}},
+        }
+        origin = open_origin(
+            Location(bucket.url, options | ({} if translated else {"version_aware": True})), patience=EACH_TIME
+        )
+        with pytest.raises(OriginFailed, match="at attempt 1 of 7") as caught:
+            read(origin, UNET, 0, 9)
+    assert (caught.value.lasting, caught.value.fault) == (False, "unreached")
+
+
+def test_an_origin_that_answered_this_host_before_is_asked_again(bucket: Location) -> None:
+    asked: list[int] = []
+
+    class Unsteady:
+        def read_once(self, path: str, start: int, digest: str, into: memoryview) -> None:
+            asked.append(start)
+            if 1 < len(asked) < 5:
+                raise SourceUnreached("connect")
+
+    origin = Origin(bucket, Unsteady(), EACH_TIME)
+    for start in (0, 9):
+        read(origin, UNET, start, start + 9)
+    assert asked == [0, 9, 9, 9, 9]
 
 
 def test_a_file_that_is_not_there_is_refused_at_once(bucket: Location) -> None:
