@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _ETAG = "etag:"
 _WEAK = "W/"
 _STORES = 16
-_stores: dict[Hashable, ObjectStore | None] = {}  # by bucket and options, the latest used last; they hold credentials
+_stores: dict[Hashable, ObjectStore] = {}  # by bucket and options, the latest used last; they hold credentials
 _stores_lock = threading.Lock()
 
 
@@ -107,12 +107,12 @@ def open_obstore(location: Location, plain: FsspecSource) -> ObstoreSource | Non
         return None
     key = (scheme, bucket, tokenize(location.options))
     with _stores_lock:
-        store = _stores.pop(key) if key in _stores else opening(plain.filesystem, bucket, location.options)
+        store = _stores.pop(key, None) or opening(plain.filesystem, bucket, location.options)
+        if store is None:
+            return None
         _stores[key] = store
         for unused in list(_stores)[:-_STORES]:
             del _stores[unused]
-    if store is None:
-        return None
     sends_match = scheme in _WITH_LISTED_ETAG and not location.options.get("local_expiry_check")
     return ObstoreSource(store, root, sends_match, plain.check_unchanged)
 

@@ -58,12 +58,15 @@ def s3_store(filesystem: Any, bucket: str, options: Mapping[str, Any]) -> S3Stor
     Returns
     -------
     S3Store or None
-        None where an option or a bucket is of a kind that cannot be translated.
+        None where an option or a bucket is of a kind that cannot be translated, or its region is not told.
     """
     if not _BUCKET.fullmatch(bucket) or bucket.endswith(_EXPRESS) or not _is_translatable(options):
         return None
     filesystem.connect()
-    endpoint, region = _place_of(filesystem, bucket)
+    place = _place_of(filesystem, bucket)
+    if place is None:
+        return None
+    endpoint, region = place
     is_virtual = _addressing(options) == "virtual"
     if is_virtual:
         scheme, _, host = endpoint.partition("://")
@@ -141,17 +144,26 @@ def _addressing(options: Mapping[str, Any]) -> str:
     return str((config.get("s3") or {}).get("addressing_style") or "auto")
 
 
-def _place_of(filesystem: Any, bucket: str) -> tuple[str, str]:
-    """Return the endpoint and the region that requests for a bucket go to."""
+def _place_of(filesystem: Any, bucket: str) -> tuple[str, str] | None:
+    """Return the endpoint and the region that requests for a bucket go to; None where nobody tells the region."""
     meta = filesystem.s3.meta
     endpoint, region = str(meta.endpoint_url).rstrip("/"), meta.region_name or "us-east-1"
     amazon = _AMAZON.fullmatch(endpoint)
     if not amazon:
         return endpoint, region
     # botocore follows Amazon's hints at a bucket's own region; obstore does not.
-    headers = filesystem.call_s3("head_bucket", Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
-    region = headers.get("x-amz-bucket-region", region)
-    return f"https://s3.{region}.amazonaws.com{amazon['china'] or ''}", region
+    own = _region_of(filesystem, bucket, region)
+    return (f"https://s3.{own}.amazonaws.com{amazon['china'] or ''}", own) if own else None
+
+
+def _region_of(filesystem: Any, bucket: str, usual: str) -> str | None:
+    try:
+        answer = filesystem.call_s3("head_bucket", Bucket=bucket)
+    except Exception as error:
+        # Rights to read some prefix only do not suffice for this; Amazon tells the region with its refusal.
+        answer, usual = getattr(error.__cause__ or error, "response", {}), filesystem.client_kwargs.get("region_name")
+    told: str | None = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", usual)
+    return told
 
 
 def _client(filesystem: Any, options: Mapping[str, Any]) -> ClientConfig:
