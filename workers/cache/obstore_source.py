@@ -5,6 +5,7 @@ Knows nothing of trying again, nor of how stores are made from options.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from workers.cache.store_answers import RANGE_NOT_THERE, denies, is_unreached, k
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ObjectStore
+
+logger = logging.getLogger(__name__)
 
 _ETAG = "etag:"
 _WEAK = "W/"
@@ -100,10 +103,11 @@ def open_obstore(location: Location, plain: FsspecSource) -> ObstoreSource | Non
     """
     scheme = urlsplit(location.url).scheme
     opening = _OPENING.get(scheme)
-    if opening is None or "::" in location.url or "?" in location.url:
+    if opening is None:
         return None
     bucket, _, root = (plain.root, "", "") if scheme in _WEB else plain.root.partition("/")
-    if not bucket or "//" in root:
+    if "::" in location.url or "?" in location.url or not bucket or "//" in root:
+        logger.info("%s is read by fsspec, which is slower, because of its URL's form.", location)
         return None
     key = (scheme, bucket, tokenize(location.options))
     with _stores_lock:

@@ -89,10 +89,18 @@ def test_ranges_of_a_bucket_come_by_obstore_from_many_threads(bucket: Location) 
         {"client_kwargs": {"api_version": "2006-03-01"}},
     ],
 )
-def test_options_that_cannot_be_translated_leave_a_bucket_to_fsspec(bucket: Location, option: dict[str, Any]) -> None:
+def test_options_that_cannot_be_translated_leave_a_bucket_to_fsspec_and_are_named(
+    bucket: Location, option: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "workers.cache")
     location = Location(bucket.url, {**bucket.options, **option})
     origin = open_origin(location)
     assert isinstance(source_of(origin), FsspecSource)
+    ((name, inner),) = option.items()
+    named = ".".join([name, *inner]) if isinstance(inner, dict) else name
+    assert [message for message in caplog.messages if "slower" in message] == [
+        f"The bucket {location.url.split('/')[2]} is read by s3fs, which is slower, because of the option {named}."
+    ]
     assert read(origin, UNET, 5, 25, list_model(location).digest(UNET)) == WEIGHTS[5:25]
 
 
