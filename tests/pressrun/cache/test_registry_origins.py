@@ -21,6 +21,7 @@ from pressrun.cache.messages import (
     WantedChunk,
     Wants,
 )
+from pressrun.cache.origin_faults import OriginFaults
 from tests.pressrun.cache.registry_simulation import CHUNKS, LIMITS, Simulation, hashes
 
 
@@ -211,7 +212,7 @@ def test_a_place_that_denies_a_host_is_asked_afresh_once_that_waits_for_nothing_
 
 
 def test_hosts_without_a_way_to_the_origin_are_passed_over_and_cost_no_chunk() -> None:
-    cluster = Simulation(EIGHT, replace(LIMITS, unreached_ban_s=30.0))
+    cluster = Simulation(EIGHT)
     cluster.want_all()
     lost, tries = {"h0", "h3", "h5", "h6"}, Counter[str]()
     while cluster.now < 15.0:
@@ -227,6 +228,13 @@ def test_hosts_without_a_way_to_the_origin_are_passed_over_and_cost_no_chunk() -
     assert not cluster.said
     assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
     assert set(tries.values()) == {1}
+
+
+def test_that_hosts_do_not_reach_the_origin_says_nothing_of_a_chunk() -> None:
+    faults = OriginFaults(LIMITS)
+    for number in range(10):
+        assert faults.failed("s3://models", "c0", "unreached", float(number)) == "patience"
+        faults.gave("s3://models", f"other {number}")
 
 
 def test_the_only_host_that_waits_asks_an_origin_that_it_did_not_reach_again_soon() -> None:
