@@ -20,7 +20,6 @@ from tests.s3_server import S3Server, s3_server  # noqa: F401
 from workers.cache.fsspec_source import FsspecSource
 from workers.cache.obstore_source import ObstoreSource
 from workers.cache.origin import Origin, OriginFailed, Patience, open_origin
-from workers.cache.source import SourceUnreached
 
 WEIGHTS = os.urandom(300_000)
 FILES = {"unet/weights.safetensors": WEIGHTS, "vae/a file (ü) + 100%#1.bin": WEIGHTS[::-1], "config.json": b"{}"}
@@ -242,21 +241,6 @@ def test_an_origin_that_never_answered_this_host_is_left_to_others_at_once(
         with pytest.raises(OriginFailed, match="at attempt 1 of 7") as caught:
             read(origin, UNET, 0, 9)
     assert (caught.value.lasting, caught.value.fault) == (False, "unreached")
-
-
-def test_an_origin_that_answered_this_host_before_is_asked_again(bucket: Location) -> None:
-    asked: list[int] = []
-
-    class Unsteady:
-        def read_once(self, path: str, start: int, digest: str, into: memoryview) -> None:
-            asked.append(start)
-            if 1 < len(asked) < 5:
-                raise SourceUnreached("connect")
-
-    origin = Origin(bucket, Unsteady(), EACH_TIME)
-    for start in (0, 9):
-        read(origin, UNET, start, start + 9)
-    assert asked == [0, 9, 9, 9, 9]
 
 
 def test_a_file_that_is_not_there_is_refused_at_once(bucket: Location) -> None:

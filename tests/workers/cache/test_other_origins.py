@@ -19,6 +19,7 @@ from pressrun.models.listing import list_model
 from workers.cache.cloud_stores import azure_store, google_store
 from workers.cache.origin import Origin, OriginFailed, Patience, open_origin
 from workers.cache.s3_store import _place_of, s3_store
+from workers.cache.source import SourceUnreached
 
 WEIGHTS = os.urandom(300_000)
 FILES = {"unet/weights.safetensors": WEIGHTS, "vae/a file (ü) + 100%#1.bin": WEIGHTS[::-1], "config.json": b"{}"}
@@ -143,3 +144,18 @@ def test_a_bucket_whose_region_nobody_tells_is_left_to_fsspec() -> None:
     meta = SimpleNamespace(endpoint_url="https://s3.amazonaws.com", region_name=None)
     filesystem = SimpleNamespace(s3=SimpleNamespace(meta=meta), call_s3=call_s3, client_kwargs={}, connect=lambda: None)
     assert s3_store(filesystem, "models", {}) is None
+
+
+def test_an_origin_that_answered_this_host_before_is_asked_again() -> None:
+    asked: list[int] = []
+
+    class Unsteady:
+        def read_once(self, path: str, start: int, digest: str, into: memoryview) -> None:
+            asked.append(start)
+            if 1 < len(asked) < 5:
+                raise SourceUnreached("connect")
+
+    origin = Origin(Location("s3://models/paint"), Unsteady(), EACH_TIME)
+    for start in (0, 9):
+        read(origin, UNET, start, start + 9)
+    assert asked == [0, 9, 9, 9, 9]
