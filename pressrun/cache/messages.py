@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 ORIGIN = ""  # as the host that a chunk comes from
-Fault = Literal["corrupt", "timeout", "refused", "busy", "missing", "origin", "gone", "disk", "unneeded"]
+Fault = Literal[
+    "corrupt", "timeout", "refused", "busy", "missing", "origin", "unreached", "denied", "gone", "disk", "unneeded"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,9 @@ class Failed:
     fault : str
         "corrupt": the bytes do not have the hash; "timeout": too slow; "refused": nobody answers or speaks the
         protocol; "busy": the peer sends as much as it may; "missing": the peer does not have it; "origin": the origin
-        cannot give it, after every retry; "gone": the origin has it no more, or has another; "disk": it cannot be
-        written here; "unneeded": nobody here waits for it any more.
+        cannot give it, after every retry; "unreached": this host gets no answer from the origin; "denied": the origin
+        does not let this host read; "gone": the origin has it no more, or has another; "disk": it cannot be written
+        here; "unneeded": nobody here waits for it any more.
     reason : str
         What a person should read, without secrets.
     """

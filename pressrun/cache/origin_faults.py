@@ -69,7 +69,8 @@ class OriginFaults:
         chunk_id : str
             The chunk.
         fault : str
-            What happened; after "gone" nobody tries again, and "corrupt" tells that the origin does answer.
+            What happened; after "gone" nobody tries again, "corrupt" tells that the origin does answer, and
+            "unreached" says nothing of the chunk.
         now_s : float
             The moment.
         """
@@ -82,7 +83,7 @@ class OriginFaults:
             of_place.in_a_row += 1
         of_place.last_s = now_s
         faults = self._of_chunk.setdefault(chunk_id, _Faults())
-        faults.number += of_place.given > faults.given
+        faults.number += of_place.given > faults.given and fault != "unreached"
         faults.given = of_place.given
         if fault == "gone" or faults.number >= self._limits.attempts:
             return "chunk lost"

@@ -26,7 +26,7 @@ from pressrun.cache.messages import (
     Unwanted,
     Wants,
 )
-from pressrun.cache.origin_faults import OriginFaults
+from pressrun.cache.origin_trouble import OriginTrouble
 from pressrun.cache.peer_pace import PeerPace
 from pressrun.cache.rounds import in_rounds
 from pressrun.cache.sources import Choice, Limits, Vain, choose, peer_for
@@ -60,11 +60,11 @@ class Registry:
         self.traffic = Traffic()
         self._hashes: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
-        self._origin_faults = OriginFaults(limits)
         self._accusers: dict[str, set[str]] = {}
         self._pace = PeerPace(limits)
         self._said: list[Command] = []
         self._giving_up = GivingUp(self.swarm)
+        self._origin = OriginTrouble(self.swarm, self._giving_up, limits)
         self._asked_s = 0.0
         self._is_cut_short = False
 
@@ -91,6 +91,7 @@ class Registry:
         self._awake(now_s)
         self._expire(now_s)
         self._forget()
+        self._origin.look(now_s)
         self.swarm.settle(_SETTLED)
         said, self._said = [*self._said, *self._giving_up.take()], []
         free = self.swarm.free_hosts(self.limits.downloads)
@@ -206,8 +207,7 @@ class Registry:
         if event.fault == "busy":
             host.bans[event.source] = Ban(now_s + self.limits.busy_s)
         elif event.source == ORIGIN:
-            host.ban(at_origin(place)).strike(now_s, self.limits.ban_s)
-            self._heed_origin(event, place, now_s)
+            self._origin.failed(host, event, place, now_s)
         elif event.fault == "corrupt":
             host.ban(event.source).strike(now_s, self.limits.corrupt_ban_s)
             self._accuse(host, event, now_s)
@@ -219,7 +219,7 @@ class Registry:
         size_bytes = self._sizes.get(event.chunk_id, 0)
         if event.source == ORIGIN:
             self.swarm.paces[place].took(size_bytes, event.seconds, self.swarm.reads[place])
-            self._origin_faults.gave(place, event.chunk_id)
+            self._origin.gave(place, event.chunk_id)
         else:
             self._pace.took(size_bytes, event.seconds)
 
@@ -228,14 +228,6 @@ class Registry:
         near = sender is not None and sender.zone == host.zone
         source: WireSource = "origin" if event.source == ORIGIN else "same_zone" if near else "other_zone"
         self.traffic.received(host.name, source, size_bytes, event.seconds, now_s, event.source if sender else "")
-
-    def _heed_origin(self, event: Failed, place: str, now_s: float) -> None:
-        verdict = self._origin_faults.failed(place, event.chunk_id, event.fault, now_s)
-        if verdict == "chunk lost":
-            self._origin_faults.forget(event.chunk_id)
-            self._giving_up.chunk(event.chunk_id, event.reason)
-        elif verdict == "place lost":
-            self._giving_up.place(place, event.reason)
 
     def _accuse(self, host: HostState, event: Failed, now_s: float) -> None:
         self._said.append(Recheck(event.source, event.chunk_id))
@@ -272,7 +264,7 @@ class Registry:
         for chunk_id in self.swarm.take_forgotten():
             self._hashes.pop(chunk_id, None)
             self._sizes.pop(chunk_id, None)
-            self._origin_faults.forget(chunk_id)
+            self._origin.forget(chunk_id)
 
     def _send_for_next(self, host: HostState, said: list[Command], vain: Vain, now_s: float) -> bool:
         choice = choose(self.swarm, host, self.limits, now_s, vain)

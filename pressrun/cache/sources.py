@@ -47,6 +47,11 @@ class Limits:
     attempts : int
         Reads of one chunk from the origin that may fail, each after its own retries, while the origin gives others,
         before the chunk is given up.
+    unreached_ban_s : float
+        How long a host keeps away from a place of the origin that did not answer it, where others may read there.
+    denied_s, others_come_s : float
+        How long a host that a place of the origin denied does not ask it; and for how long others, who may be let in,
+        are waited for before what is denied to all is given up.
     origin_faults, origin_patience_s : int, float
         Reads in a row that may fail, of any host and chunk, and for how long, before all that only the origin has is
         given up.
@@ -66,6 +71,9 @@ class Limits:
     ban_s: float = 2.0
     corrupt_ban_s: float = 60.0
     attempts: int = 3
+    unreached_ban_s: float = 30.0
+    denied_s: float = 300.0
+    others_come_s: float = 3.0
     origin_faults: int = 5
     origin_patience_s: float = 300.0
 
@@ -136,10 +144,12 @@ def peer_for(swarm: Swarm, host: HostState, chunk_id: str, limits: Limits, now_s
 
 def may_read_origin(swarm: Swarm, host: HostState, place: str, limits: Limits, now_s: float) -> bool:
     """Return whether a host may begin another read from one place of the origin; each has its own pace and faults."""
-    waiting, learnt = max(1, len(swarm.waiting)), int(swarm.paces[place].reads)
+    denied = swarm.denials.of(place)
+    waiting, learnt = max(1, len(swarm.waiting) - len(denied)), int(swarm.paces[place].reads)
     fitting = min(limits.origin_all, max(limits.origin_least, limits.origin_each * waiting, learnt))
     return (
-        is_usable(host, at_origin(place), now_s)
+        host.name not in denied
+        and is_usable(host, at_origin(place), now_s)
         and host.origin_reads(place) < math.ceil(fitting / waiting)
         and swarm.reads[place] < fitting
     )
@@ -152,10 +162,11 @@ def is_usable(host: HostState, source: str, now_s: float) -> bool:
 
 
 def _may_be_first(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:
-    """Return whether a host lacks a chunk, and is not suspected while others, who are not, lack it too."""
+    """Return whether a host lacks a chunk, and is not suspected while others, who may read it, lack it too."""
     if chunk_id not in host.wants or host.suspect_until_s <= now_s:
         return chunk_id in host.wants
-    return all(swarm.hosts[name].suspect_until_s > now_s for name in swarm.wanting(chunk_id))
+    denied = swarm.denials.of(swarm.place_of(chunk_id))
+    return all(name in denied or swarm.hosts[name].suspect_until_s > now_s for name in swarm.wanting(chunk_id))
 
 
 def _is_deserted(swarm: Swarm, host: HostState, chunk_id: str, now_s: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 
+from pressrun.cache.denials import Denials
 from pressrun.cache.host_state import Flight, HostState
 from pressrun.cache.messages import ORIGIN
 from pressrun.cache.origin_pace import OriginPace
@@ -24,6 +25,7 @@ class Swarm:
         self.leases: dict[str, Flight] = {}
         self.paces: defaultdict[str, OriginPace] = defaultdict(OriginPace)  # by place
         self.reads: Counter[str] = Counter()  # leases by place
+        self.denials = Denials()  # of hosts that lack something there
         # By place, wanted by somebody, held by nobody and leased to nobody: what only the origin can give; what was
         # tried in vain comes first. Values mean nothing.
         self.unread: dict[str, OrderedDict[str, None]] = {}
@@ -108,7 +110,10 @@ class Swarm:
     def unwant(self, host: HostState, chunk_id: str) -> None:
         """Note that a host does not look for a chunk any more."""
         if chunk_id in host.wants:
-            host.places[self.place_of(chunk_id)] -= 1
+            place = self.place_of(chunk_id)
+            host.places[place] -= 1
+            if not host.places[place]:
+                self.denials.lift(place, host.name)
         host.wants.pop(chunk_id, None)
         host.ready.pop(chunk_id, None)
         if not host.wants:
@@ -190,6 +195,10 @@ class Swarm:
     def wanting(self, chunk_id: str) -> set[str]:
         """Return the names of the hosts that lack a chunk."""
         return self._wanting.get(chunk_id, set())
+
+    def waiting_at(self, place: str) -> set[str]:
+        """Return the names of the hosts that lack something of one place of the origin."""
+        return {name for name in self.waiting if self.hosts[name].places[place]}
 
     def only_at(self, place: str, name: str) -> tuple[str, ...]:
         """Return what a host lacks that nobody else has and that it would read at one place of the origin."""

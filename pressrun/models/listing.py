@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import fsspec
 import xxhash
@@ -25,14 +24,8 @@ HASH_BLOCK_BYTES = 8 * 1024 * 1024
 PUBLISHED_NAME = "pressrun-chunks.json"  # hashes of the model, by Pressrun itself; no part of it
 # What object stores call a file's checksum or version, best first.
 _CHECKSUM_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "VersionId", "generation")
+_NO_VERSION = "null"
 _TIME_KEYS = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
-_OF_CONTENTS = ("md5hash:", "content_md5:", "checksum:", "xxh3:")
-_OF_A_WRITE = ("etag:", "versionid:", "generation:")
-# Stores whose ETag is made of the contents. That of nginx, Apache and Caddy is made of time and size, which two
-# adapters unpacked together have in common.
-_ETAG_OF_CONTENTS = ("s3", "s3a")
-# Stores whose ETag is new with every write and is never given to another file.
-_ETAG_OF_A_WRITE = ("gs", "gcs", "az", "abfs", "abfss", "adl")
 
 Result = TypeVar("Result")
 
@@ -99,8 +92,9 @@ class ModelListing:
             return _reached(self.location, lambda: self._content_hash(path))
         info = self.infos[path]
         for key in _CHECKSUM_KEYS:
-            if info.get(key):
-                return f"{key.lower()}:{str(info[key]).strip(chr(34))}"
+            told = str(info.get(key) or "").strip('"')
+            if told.strip("0-") and told != _NO_VERSION:  # what some gateways say of every file
+                return f"{key.lower()}:{told}"
         times = (str(info[key]) for key in _TIME_KEYS if info.get(key))
         return f"size:{info.get('size')},time:{next(times, '')}"
 
@@ -171,44 +165,6 @@ def _with_sizes(
         return {**infos, **dict(zip(lacking, threads.map(ask, lacking), strict=True))}
 
 
-def names_contents(location: Location, digest: str) -> bool:
-    """Return whether files of the same digest hold the same bytes wherever they lie.
-
-    Parameters
-    ----------
-    location : Location
-        Where the file was listed.
-    digest : str
-        What `ModelListing.digest` returned there.
-    """
-    return digest.startswith(_OF_CONTENTS) or (digest.startswith("etag:") and _scheme(location) in _ETAG_OF_CONTENTS)
-
-
-def names_a_write(location: Location, digest: str) -> bool:
-    """Return whether no file of other bytes has this digest, though a copy of the same bytes may have another.
-
-    Parameters
-    ----------
-    location : Location
-        Where the file was listed.
-    digest : str
-        What `ModelListing.digest` returned there.
-    """
-    is_of_a_write = digest.startswith(_OF_A_WRITE) and _scheme(location) in _ETAG_OF_A_WRITE
-    return is_of_a_write or names_contents(location, digest)
-
-
-def place_of(location: Location) -> str:
-    """Return what tells a location from all others; to be hashed and never shown, as it holds the URL's query."""
-    queries = (urlsplit(link).query for link in location.url.split("::"))
-    return "?".join([str(location).rstrip("/"), *filter(None, queries)])
-
-
-def _scheme(location: Location) -> str:
-    """Return the scheme of the store that a chained URL ends in."""
-    return location.url.rpartition("::")[2].partition("://")[0]
-
-
 def _only_file(
     location: Location, filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[str, Any]
 ) -> ModelListing:
@@ -265,4 +221,4 @@ def _reached(location: Location, call: Callable[[], Result]) -> Result:
         ) from None
 
 
-__all__ = ["PUBLISHED_NAME", "ModelListing", "list_model", "names_a_write", "names_contents", "place_of"]
+__all__ = ["PUBLISHED_NAME", "ModelListing", "list_model"]

@@ -30,7 +30,7 @@ class AloneKeeper:
     """
 
     def __init__(self, store: ChunkStore, limits: Limits | None = None) -> None:
-        limits = limits or Limits(origin_each=6)
+        limits = limits or Limits(origin_each=6, others_come_s=0.0)
         self._registry = Registry(limits)
         self._lock = threading.Lock()
         self._ended = threading.Event()

@@ -113,7 +113,7 @@ class Fetcher:
 
 def _fault_of(error: Exception) -> Fault:
     if isinstance(error, OriginFailed):
-        return "gone" if error.lasting else "origin"
+        return error.fault
     if isinstance(error, PeerLacks):
         return "missing"
     if isinstance(error, PeerBusy):

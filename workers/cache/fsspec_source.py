@@ -11,7 +11,15 @@ from typing import Any
 
 from pressrun.location import Location
 from pressrun.models.listing import ModelListing
-from workers.cache.source import SourceChanged, SourceRefused, fill, is_lasting
+from workers.cache.source import (
+    SourceChanged,
+    SourceDenied,
+    SourceRefused,
+    SourceUnreached,
+    fill,
+    is_denial,
+    is_lasting,
+)
 
 # Definite answers, and mistakes in options or code, rather than failures that pass.
 _LASTING = (
@@ -28,7 +36,10 @@ _LASTING = (
 )
 _SIZE_AND_TIME = "size:"
 # What botocore raises before it asks anybody; by name, as the package need not be there.
-_LASTING_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError")
+_DENIED_NAMES = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
+# What botocore and aiohttp raise where no connection comes about.
+_UNREACHED_NAMES = {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ConnectionTimeoutError"}
+_LASTING_NAMES = (*_DENIED_NAMES, "ParamValidationError")
 
 
 class FsspecSource:
@@ -54,7 +65,9 @@ class FsspecSource:
             raise
         except Exception as error:
             if _lasts(error):
-                raise SourceRefused(type(error).__name__) from None
+                raise (SourceDenied if _denies(error) else SourceRefused)(type(error).__name__) from None
+            if isinstance(error, ConnectionRefusedError) or _UNREACHED_NAMES & _class_names(error):
+                raise SourceUnreached(type(error).__name__) from None
             raise
 
     def _read(self, path: str, start: int, digest: str, into: memoryview) -> None:
@@ -95,6 +108,20 @@ def _lasts(error: Exception) -> bool:
         or type(error).__name__ in _LASTING_NAMES
         or (isinstance(status, int) and is_lasting(status))
     )
+
+
+def _denies(error: Exception) -> bool:
+    """Return whether an error that lasts is about who asks."""
+    status = getattr(error, "status", None)
+    return (
+        isinstance(error, PermissionError)
+        or type(error).__name__ in _DENIED_NAMES
+        or (isinstance(status, int) and is_denial(status))
+    )
+
+
+def _class_names(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def _kind(digest: str) -> str:

@@ -5,6 +5,7 @@ Knows nothing of trying again, nor of how stores are made from options.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,19 @@ from pressrun.location import Location
 from workers.cache.cloud_stores import azure_store, google_store, web_store
 from workers.cache.fsspec_source import FsspecSource
 from workers.cache.s3_store import s3_store
-from workers.cache.source import SourceChanged, SourceRefused, fill
-from workers.cache.store_answers import RANGE_NOT_THERE, kind_of, lasts, status_of
+from workers.cache.source import SourceChanged, SourceDenied, SourceRefused, SourceUnreached, fill
+from workers.cache.store_answers import RANGE_NOT_THERE, denies, is_unreached, kind_of, lasts, status_of
 
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ObjectStore
 
+logger = logging.getLogger(__name__)
+
 _ETAG = "etag:"
 _WEAK = "W/"
 _STORES = 16
-_stores: dict[Hashable, ObjectStore | None] = {}  # by bucket and options, the latest used last; they hold credentials
+_stores: dict[Hashable, ObjectStore] = {}  # by bucket and options, the latest used last; they hold credentials
 _stores_lock = threading.Lock()
 
 
@@ -64,7 +67,9 @@ class ObstoreSource:
             if status_of(error) == RANGE_NOT_THERE:  # the file is shorter than it was listed
                 raise SourceChanged from None
             if lasts(error):
-                raise SourceRefused(kind_of(error)) from None
+                raise (SourceDenied if denies(error) else SourceRefused)(kind_of(error)) from None
+            if is_unreached(error):
+                raise SourceUnreached(kind_of(error)) from None
             raise
         if not etag:
             self._check_unchanged(path, digest)
@@ -98,19 +103,20 @@ def open_obstore(location: Location, plain: FsspecSource) -> ObstoreSource | Non
     """
     scheme = urlsplit(location.url).scheme
     opening = _OPENING.get(scheme)
-    if opening is None or "::" in location.url or "?" in location.url:
+    if opening is None:
         return None
     bucket, _, root = (plain.root, "", "") if scheme in _WEB else plain.root.partition("/")
-    if not bucket or "//" in root:
+    if "::" in location.url or "?" in location.url or not bucket or "//" in root:
+        logger.info("%s is read by fsspec, which is slower, because of its URL's form.", location)
         return None
     key = (scheme, bucket, tokenize(location.options))
     with _stores_lock:
-        store = _stores.pop(key) if key in _stores else opening(plain.filesystem, bucket, location.options)
+        store = _stores.pop(key, None) or opening(plain.filesystem, bucket, location.options)
+        if store is None:
+            return None
         _stores[key] = store
         for unused in list(_stores)[:-_STORES]:
             del _stores[unused]
-    if store is None:
-        return None
     sends_match = scheme in _WITH_LISTED_ETAG and not location.options.get("local_expiry_check")
     return ObstoreSource(store, root, sends_match, plain.check_unchanged)
 

@@ -11,16 +11,19 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from pressrun.errors import PressrunError
 from pressrun.location import Location
 from pressrun.models.listing import list_model
 from workers.cache.fsspec_source import FsspecSource
 from workers.cache.obstore_source import open_obstore
-from workers.cache.source import ByteSource, SourceChanged, SourceRefused, WrongLength
+from workers.cache.source import ByteSource, SourceChanged, SourceDenied, SourceRefused, SourceUnreached, WrongLength
 from workers.cache.store_answers import kind_of
 
 logger = logging.getLogger(__name__)
+
+OriginFault = Literal["origin", "unreached", "denied", "gone"]
 
 
 class OriginFailed(PressrunError):
@@ -30,17 +33,23 @@ class OriginFailed(PressrunError):
     ----------
     reason : str
         What a person should read; holds no secret.
-    lasting : bool
-        Whether any host would be answered the same: the file is missing, forbidden or changed.
+    fault : str
+        What the registry calls it: "origin" and "unreached" may pass; "denied" lasts for this host, and others may be
+        let in; of what is "gone", missing or changed, every host would be told the same.
     """
 
-    def __init__(self, reason: str, lasting: bool = False) -> None:
+    def __init__(self, reason: str, fault: OriginFault = "origin") -> None:
         super().__init__(reason)
-        self.reason, self.lasting = reason, lasting
+        self.reason, self.fault = reason, fault
 
-    def __reduce__(self) -> tuple[type[OriginFailed], tuple[str, bool]]:
+    def __reduce__(self) -> tuple[type[OriginFailed], tuple[str, OriginFault]]:
         """Let the error cross process boundaries whole."""
-        return type(self), (self.reason, self.lasting)
+        return type(self), (self.reason, self.fault)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it is in vain that this host asks again."""
+        return self.fault in ("denied", "gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,7 @@ class Origin:
 
     def __init__(self, location: Location, source: ByteSource, patience: Patience) -> None:
         self._location, self._source, self._patience = location, source, patience
+        self._has_answered = False
 
     def read(self, path: str, start: int, digest: str, into: memoryview) -> None:
         """Fill `into` with a file's bytes, in the caller's thread.
@@ -109,20 +119,25 @@ class Origin:
         Raises
         ------
         OriginFailed
-            At once where the file is missing, forbidden or changed, else after the last attempt.
+            At once where the file is missing, forbidden or changed, or the origin never answered this host, which
+            another one may reach; else after the last attempt.
         """
         if not len(into):
             return
         for attempt in range(1, self._patience.attempts + 1):
             try:
-                return self._source.read_once(path, start, digest, into)
+                self._source.read_once(path, start, digest, into)
+                self._has_answered = True
+                return
             except SourceChanged:
                 raise self._changed(path) from None
             except Exception as error:
-                lasting = isinstance(error, SourceRefused)
-                if lasting or attempt == self._patience.attempts:
-                    raise self._failed(path, error, attempt, lasting) from None
+                if self._is_over(error) or attempt == self._patience.attempts:
+                    raise self._failed(path, error, attempt) from None
                 self._wait(path, error, attempt)
+
+    def _is_over(self, error: Exception) -> bool:
+        return isinstance(error, SourceRefused) or (isinstance(error, SourceUnreached) and not self._has_answered)
 
     def _wait(self, path: str, error: Exception, attempt: int) -> None:
         wait_s = self._patience.wait_s(attempt)
@@ -136,14 +151,14 @@ class Origin:
         return OriginFailed(
             f"The file {path} of the model {self._location} changed after the run was planned; start the run again, "
             "and write a new model to a new place.",
-            lasting=True,
+            "gone",
         )
 
-    def _failed(self, path: str, error: Exception, attempt: int, lasting: bool) -> OriginFailed:
+    def _failed(self, path: str, error: Exception, attempt: int) -> OriginFailed:
         return OriginFailed(
             f"Cannot read {path} of the model {self._location}: {_told(error)}, at attempt {attempt} of "
             f"{self._patience.attempts}; check that it is there, the network and your rights.",
-            lasting,
+            _fault_of(error),
         )
 
 
@@ -176,14 +191,22 @@ def open_origin(location: Location, single_file: bool = False, patience: Patienc
         raise OriginFailed(
             f"The model {location} cannot be opened ({type(error).__name__}); check the URL, the credentials in its "
             "options, and that the filesystem's package is installed.",
-            lasting=True,
+            "denied",
         ) from None
     return Origin(location, source, patience or Patience())
 
 
+def _fault_of(error: Exception) -> OriginFault:
+    if isinstance(error, SourceDenied):
+        return "denied"
+    if isinstance(error, SourceUnreached):
+        return "unreached"
+    return "gone" if isinstance(error, SourceRefused) else "origin"
+
+
 def _told(error: Exception) -> str:
     # Only kinds and numbers: other texts may hold credentials or a signed URL.
-    return str(error) if isinstance(error, SourceRefused | WrongLength) else kind_of(error)
+    return str(error) if isinstance(error, SourceRefused | SourceUnreached | WrongLength) else kind_of(error)
 
 
 __all__ = ["Origin", "OriginFailed", "Patience", "open_origin"]

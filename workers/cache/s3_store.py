@@ -7,6 +7,7 @@ here, there is no store. Knows nothing of reading.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ from workers.cache.store_client import RETRY, client_config
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential
+
+logger = logging.getLogger(__name__)
 
 # Carried by what the filesystem is asked for, or without a say in reads of whole chunks.
 _OPTIONS = frozenset(
@@ -58,12 +61,12 @@ def s3_store(filesystem: Any, bucket: str, options: Mapping[str, Any]) -> S3Stor
     Returns
     -------
     S3Store or None
-        None where an option or a bucket is of a kind that cannot be translated.
+        None where an option or a bucket is of a kind that cannot be translated, or its region is not told.
     """
-    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_EXPRESS) or not _is_translatable(options):
+    place = _translated_place(filesystem, bucket, options)
+    if place is None:
         return None
-    filesystem.connect()
-    endpoint, region = _place_of(filesystem, bucket)
+    endpoint, region = place
     is_virtual = _addressing(options) == "virtual"
     if is_virtual:
         scheme, _, host = endpoint.partition("://")
@@ -82,6 +85,18 @@ def s3_store(filesystem: Any, bucket: str, options: Mapping[str, Any]) -> S3Stor
         retry_config=RETRY,
         credential_provider=None if options.get("anon") else _Credentials(filesystem),
     )
+
+
+def _translated_place(filesystem: Any, bucket: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what `_place_of` does, or tell why s3fs has to read."""
+    obstacle, place = _obstacle(bucket, options), None
+    if not obstacle:
+        filesystem.connect()
+        place = _place_of(filesystem, bucket)
+        obstacle = "its region, which nobody tells"
+    if place is None:
+        logger.info("The bucket %s is read by s3fs, which is slower, because of %s.", bucket, obstacle)
+    return place
 
 
 class _Credentials:
@@ -124,16 +139,24 @@ def _given(filesystem: Any) -> S3Credential | None:
     return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
 
 
-def _is_translatable(options: Mapping[str, Any]) -> bool:
+def _obstacle(bucket: str, options: Mapping[str, Any]) -> str:
+    """Return what cannot be translated, by its name alone; "" for nothing."""
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_EXPRESS):
+        return "its kind: an access point or a directory bucket"
     config = options.get("config_kwargs") or {}
-    return (
-        options.keys() <= _OPTIONS
-        and (options.get("client_kwargs") or {}).keys() <= _CLIENT_OPTIONS
-        and (options.get("s3_additional_kwargs") or {}).keys() <= _WRITE_OPTIONS
-        and config.keys() <= _CONFIG_OPTIONS
-        and config.get("signature_version") in (None, "s3v4")
-        and (config.get("s3") or {}).keys() <= {"addressing_style"}
-    )
+    known_in = {
+        "": (options, _OPTIONS),
+        "client_kwargs": (options.get("client_kwargs") or {}, _CLIENT_OPTIONS),
+        "s3_additional_kwargs": (options.get("s3_additional_kwargs") or {}, _WRITE_OPTIONS),
+        "config_kwargs": (config, _CONFIG_OPTIONS),
+        "config_kwargs.s3": (config.get("s3") or {}, {"addressing_style"}),
+    }
+    unknown = [
+        f"{where}.{name}".lstrip(".") for where, (given, known) in known_in.items() for name in given.keys() - known
+    ]
+    if config.get("signature_version") not in (None, "s3v4"):
+        unknown.append("config_kwargs.signature_version")
+    return f"the option {min(unknown)}" if unknown else ""
 
 
 def _addressing(options: Mapping[str, Any]) -> str:
@@ -141,17 +164,26 @@ def _addressing(options: Mapping[str, Any]) -> str:
     return str((config.get("s3") or {}).get("addressing_style") or "auto")
 
 
-def _place_of(filesystem: Any, bucket: str) -> tuple[str, str]:
-    """Return the endpoint and the region that requests for a bucket go to."""
+def _place_of(filesystem: Any, bucket: str) -> tuple[str, str] | None:
+    """Return the endpoint and the region that requests for a bucket go to; None where nobody tells the region."""
     meta = filesystem.s3.meta
     endpoint, region = str(meta.endpoint_url).rstrip("/"), meta.region_name or "us-east-1"
     amazon = _AMAZON.fullmatch(endpoint)
     if not amazon:
         return endpoint, region
     # botocore follows Amazon's hints at a bucket's own region; obstore does not.
-    headers = filesystem.call_s3("head_bucket", Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
-    region = headers.get("x-amz-bucket-region", region)
-    return f"https://s3.{region}.amazonaws.com{amazon['china'] or ''}", region
+    own = _region_of(filesystem, bucket, region)
+    return (f"https://s3.{own}.amazonaws.com{amazon['china'] or ''}", own) if own else None
+
+
+def _region_of(filesystem: Any, bucket: str, usual: str) -> str | None:
+    try:
+        answer = filesystem.call_s3("head_bucket", Bucket=bucket)
+    except Exception as error:
+        # Rights to read some prefix only do not suffice for this; Amazon tells the region with its refusal.
+        answer, usual = getattr(error.__cause__ or error, "response", {}), filesystem.client_kwargs.get("region_name")
+    told: str | None = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", usual)
+    return told
 
 
 def _client(filesystem: Any, options: Mapping[str, Any]) -> ClientConfig:

@@ -27,8 +27,10 @@ class ByteSource(Protocol):
 
         Raises
         ------
-        SourceRefused, SourceChanged
+        SourceRefused, SourceDenied, SourceChanged
             Where asking again cannot help.
+        SourceUnreached
+            Where nothing answers, as far as that can be told.
         Exception
             Any other, where it may.
         """
@@ -36,6 +38,14 @@ class ByteSource(Protocol):
 
 class SourceRefused(Exception):
     """The origin will give the same answer again; the text names the kind of answer and holds no secret."""
+
+
+class SourceDenied(SourceRefused):
+    """So it will for what this host asks with: its credentials, or none, which other hosts may have."""
+
+
+class SourceUnreached(Exception):
+    """Nothing answers this host; the text names the kind of failure and holds no secret."""
 
 
 class SourceChanged(Exception):
@@ -59,11 +69,18 @@ class WrongLength(Exception):
 
 # Client errors that pass: request timeout, too early, too many requests.
 _PASSING = (408, 425, 429)
+# What depends on who asks. S3 says 400 of tokens that have expired or are not known to it.
+_DENYING = (400, 401, 403, 407)
 
 
 def is_lasting(status: int) -> bool:
     """Return whether an HTTP status is an answer that asking again does not change."""
     return 400 <= status < 500 and status not in _PASSING
+
+
+def is_denial(status: int) -> bool:
+    """Return whether an HTTP status is an answer to who asks, which another host may not be given."""
+    return status in _DENYING
 
 
 def fill(into: memoryview, data: bytes | memoryview) -> None:
@@ -73,4 +90,14 @@ def fill(into: memoryview, data: bytes | memoryview) -> None:
     into[:] = data
 
 
-__all__ = ["ByteSource", "SourceChanged", "SourceRefused", "WrongLength", "fill", "is_lasting"]
+__all__ = [
+    "ByteSource",
+    "SourceChanged",
+    "SourceDenied",
+    "SourceRefused",
+    "SourceUnreached",
+    "WrongLength",
+    "fill",
+    "is_denial",
+    "is_lasting",
+]

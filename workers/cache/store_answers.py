@@ -6,19 +6,21 @@ import re
 
 import obstore.exceptions as answers
 
-from workers.cache.source import is_lasting
+from workers.cache.source import is_denial, is_lasting
 
 # The only words of an error's text that are read; the rest may hold a signed URL.
 _STATUS = re.compile(r"status code: ([1-5]\d\d)\b")
 _FAULT = re.compile(r"kind: (Connect|Timeout|Interrupted|Request|Body|Decode)\b")
+# No connection came about, or nothing at all came by it: the client tells these two apart only where one is refused.
+_UNREACHED = re.compile(r"kind: Connect\b|kind: Timeout,\s+source: reqwest::Error \{\s+kind: Request\b")
 # Credentials that could not be had just now, unlike those that there are none of, or that the store rejects.
 _ASKING_FOR_CREDENTIALS = "credential provider"
 _NO_CREDENTIALS = "PermissionError"
 RANGE_NOT_THERE = 416
+_DENIED = (answers.PermissionDeniedError, answers.UnauthenticatedError)
 _LASTING = (
     FileNotFoundError,
-    answers.PermissionDeniedError,
-    answers.UnauthenticatedError,
+    *_DENIED,
     answers.InvalidPathError,
     answers.NotSupportedError,
     answers.UnknownConfigurationKeyError,
@@ -31,6 +33,17 @@ def lasts(error: Exception) -> bool:
         return _NO_CREDENTIALS in str(error)
     status = status_of(error)
     return isinstance(error, _LASTING) or (status is not None and is_lasting(status))
+
+
+def denies(error: Exception) -> bool:
+    """Return whether an error that lasts is about who asks, so that another host may fare better."""
+    status = status_of(error)
+    return isinstance(error, _DENIED) or (status is not None and is_denial(status))
+
+
+def is_unreached(error: Exception) -> bool:
+    """Return whether nothing answered."""
+    return isinstance(error, answers.BaseError) and _UNREACHED.search(str(error)) is not None
 
 
 def status_of(error: Exception) -> int | None:
@@ -48,4 +61,4 @@ def kind_of(error: Exception) -> str:
     return f"{name}, {fault[1].lower()}" if fault else name
 
 
-__all__ = ["RANGE_NOT_THERE", "kind_of", "lasts", "status_of"]
+__all__ = ["RANGE_NOT_THERE", "denies", "is_unreached", "kind_of", "lasts", "status_of"]

@@ -69,8 +69,12 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 30.0]))
     def look(self, seconds: float) -> None:
+        before = list(self.cluster.under_way)
         self.cluster.take_commands()
         self.cluster.pass_time(seconds)
+        swarm = self.cluster.registry.swarm
+        for fetch in [fetch for fetch in self.cluster.under_way if fetch.source == ORIGIN and fetch not in before]:
+            assert fetch.host not in swarm.denials.of(swarm.place_of(fetch.chunk_id))
 
     @rule(seconds=st.sampled_from([3.0, 13.0, 100.0]))
     def sleep(self, seconds: float) -> None:
@@ -84,7 +88,8 @@ class AnyHistory(RuleBasedStateMachine):
 
     @precondition(lambda self: self.cluster.under_way)
     @rule(
-        which=st.integers(min_value=0), fault=st.sampled_from(["", "corrupt", "timeout", "refused", "missing", "lost"])
+        which=st.integers(min_value=0),
+        fault=st.sampled_from(["", "corrupt", "timeout", "refused", "missing", "lost", "denied", "unreached"]),
     )
     def conclude(self, which: int, fault: str) -> None:
         cluster = self.cluster
@@ -93,7 +98,7 @@ class AnyHistory(RuleBasedStateMachine):
             cluster.arrive(fetch)
             return
         cluster.under_way.remove(fetch)
-        if fault != "lost" and fetch.source != ORIGIN:
+        if fault != "lost" and (fault in ("denied", "unreached")) == (fetch.source == ORIGIN):
             cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, fetch.source, fault), cluster.now)  # type: ignore[arg-type]
 
     @invariant()
@@ -115,12 +120,17 @@ class AnyHistory(RuleBasedStateMachine):
         unread = [chunk_id for chunks in swarm.unread.values() for chunk_id in chunks]
         assert len(unread) == len(set(unread))
         assert not set(unread) & set(swarm.leases)
+        for place in swarm.denials.places():
+            assert all(swarm.hosts[name].places[place] for name in swarm.denials.of(place))
         assert +swarm.reads == Counter(lease.place for lease in swarm.leases.values())
 
     def teardown(self) -> None:
         """Whatever happened: with time and a sound network, every living host has everything."""
         cluster = self.cluster
         cluster.pass_time(LIMITS.first_timeout_s + LIMITS.lease_s)  # what was lost ends
+        for name in set(cluster.zones) - self.gone:  # some were told to do without what all were denied
+            lacking = tuple(chunk for chunk in CHUNKS if chunk.chunk_id not in cluster.held[name])
+            cluster.registry.tell(Wants(name, lacking), cluster.now)
         for _ in range(50):
             cluster.now += 200.0
             cluster.take_commands()

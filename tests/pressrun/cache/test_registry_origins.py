@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
@@ -15,9 +16,12 @@ from pressrun.cache.messages import (
     Fetch,
     Got,
     Holds,
+    Left,
+    Unwanted,
     WantedChunk,
     Wants,
 )
+from pressrun.cache.origin_faults import OriginFaults
 from tests.pressrun.cache.registry_simulation import CHUNKS, LIMITS, Simulation, hashes
 
 
@@ -133,6 +137,117 @@ def test_what_the_origin_has_no_more_is_given_up_at_once() -> None:
     cluster.registry.tell(Failed("one", "c0", ORIGIN, "gone", "deleted"), 0.0)
     cluster.take_commands()
     assert cluster.said == [Abandoned("one", ("c0",), "deleted")]
+
+
+def denying(cluster: Simulation, denied: Collection[str], until_s: float = 60.0) -> None:
+    """Play with hosts that the origin does not let read."""
+    while cluster.now < until_s:
+        cluster.take_commands()
+        for fetch in list(cluster.under_way):
+            if fetch.source == ORIGIN and fetch.host in denied:
+                cluster.under_way.remove(fetch)
+                cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, ORIGIN, "denied", "status 403"), cluster.now)
+            else:
+                cluster.arrive(fetch)
+        cluster.now += 0.5
+
+
+EIGHT = {f"h{number}": "" for number in range(8)}
+
+
+@pytest.mark.parametrize("denied", [("h0",), tuple(EIGHT)[:7]])
+def test_what_the_origin_denies_some_hosts_the_others_read_for_them(denied: tuple[str, ...]) -> None:
+    cluster = Simulation(EIGHT)
+    cluster.want_all()
+    denying(cluster, denied)
+    assert not cluster.said
+    assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
+    assert len(cluster.origin_reads) <= len(CHUNKS) + len(denied) * LIMITS.origin_each
+
+
+def test_what_the_origin_denies_every_host_is_given_up_with_its_words_and_the_first_one_denied() -> None:
+    cluster = Simulation(EIGHT)
+    cluster.want_all()
+    denying(cluster, EIGHT)
+    said = [command for command in cluster.said if isinstance(command, Abandoned)]
+    assert {(each.host, chunk_id) for each in said for chunk_id in each.chunk_ids} == {
+        (host, chunk.chunk_id) for host in EIGHT for chunk in CHUNKS
+    }
+    assert {each.reason for each in said} == {"its origin denied each of 8 hosts, h0 first: status 403"}
+
+
+def test_a_host_that_comes_just_after_the_only_one_was_denied_reads_for_both() -> None:
+    cluster = Simulation({"one": "", "two": ""})
+    cluster.want_all("one")
+    denying(cluster, ("one",), until_s=LIMITS.others_come_s)
+    cluster.want_all("two")
+    denying(cluster, ("one",))
+    assert not cluster.said
+    assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
+
+
+def test_what_a_host_that_left_could_read_is_given_up_by_those_that_were_denied() -> None:
+    cluster = Simulation({"one": "", "two": ""})
+    cluster.want_all()
+    cluster.take_commands()
+    cluster.under_way = [fetch for fetch in cluster.under_way if fetch.host == "one"]
+    denying(cluster, ("one",), until_s=2 * LIMITS.others_come_s)
+    assert not cluster.said
+    cluster.registry.tell(Left("two"), cluster.now)
+    denying(cluster, ("one",))
+    said = [command for command in cluster.said if isinstance(command, Abandoned)]
+    assert {each.reason for each in said} == {"its origin denied one: status 403"}
+    assert not cluster.registry.swarm.waiting
+
+
+def test_a_place_that_denies_a_host_is_asked_afresh_once_that_waits_for_nothing_there() -> None:
+    cluster = Simulation({"one": ""})
+    for place in ("s3://closed", "s3://open", "s3://closed"):
+        cluster.registry.tell(Wants("one", CHUNKS[:1], place=place), cluster.now)
+        cluster.take_commands()
+        (fetch,) = cluster.under_way
+        cluster.under_way.clear()
+        cluster.registry.tell(Failed("one", fetch.chunk_id, ORIGIN, "denied", "status 403"), cluster.now)
+        cluster.registry.tell(Unwanted("one", (fetch.chunk_id,)), cluster.now)
+
+
+def test_hosts_without_a_way_to_the_origin_are_passed_over_and_cost_no_chunk() -> None:
+    cluster = Simulation(EIGHT)
+    cluster.want_all()
+    lost, tries = {"h0", "h3", "h5", "h6"}, Counter[str]()
+    while cluster.now < 15.0:
+        cluster.take_commands()
+        for fetch in list(cluster.under_way):
+            if fetch.source != ORIGIN or fetch.host not in lost:
+                cluster.arrive(fetch)
+            elif cluster.now - cluster.registry.swarm.leases[fetch.chunk_id].began_s >= 5.0:  # as connecting takes
+                cluster.under_way.remove(fetch)
+                tries[fetch.host] += 1
+                cluster.registry.tell(Failed(fetch.host, fetch.chunk_id, ORIGIN, "unreached", "no way"), cluster.now)
+        cluster.now += 1.0
+    assert not cluster.said
+    assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
+    assert set(tries.values()) == {1}
+
+
+def test_that_hosts_do_not_reach_the_origin_says_nothing_of_a_chunk() -> None:
+    faults = OriginFaults(LIMITS)
+    for number in range(10):
+        assert faults.failed("s3://models", "c0", "unreached", float(number)) == "patience"
+        faults.gave("s3://models", f"other {number}")
+
+
+def test_the_only_host_that_waits_asks_an_origin_that_it_did_not_reach_again_soon() -> None:
+    cluster = Simulation({"one": "", "has all": ""})
+    cluster.want_all("one")
+    cluster.take_commands()
+    for fetch in cluster.under_way:
+        cluster.registry.tell(Failed("one", fetch.chunk_id, ORIGIN, "unreached", "no way"), cluster.now)
+    cluster.under_way.clear()
+    cluster.pass_time(LIMITS.ban_s + 1.0)
+    cluster.run()
+    assert cluster.now < 10.0
+    assert cluster.held["one"] == {chunk.chunk_id for chunk in CHUNKS}
 
 
 def test_a_reader_of_other_bytes_than_its_neighbours_is_told_so() -> None:

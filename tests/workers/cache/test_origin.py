@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, repeat
@@ -87,10 +88,18 @@ def test_ranges_of_a_bucket_come_by_obstore_from_many_threads(bucket: Location) 
         {"client_kwargs": {"api_version": "2006-03-01"}},
     ],
 )
-def test_options_that_cannot_be_translated_leave_a_bucket_to_fsspec(bucket: Location, option: dict[str, Any]) -> None:
+def test_options_that_cannot_be_translated_leave_a_bucket_to_fsspec_and_are_named(
+    bucket: Location, option: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "workers.cache")
     location = Location(bucket.url, {**bucket.options, **option})
     origin = open_origin(location)
     assert isinstance(source_of(origin), FsspecSource)
+    ((name, inner),) = option.items()
+    named = ".".join([name, *inner]) if isinstance(inner, dict) else name
+    assert [message for message in caplog.messages if "slower" in message] == [
+        f"The bucket {location.url.split('/')[2]} is read by s3fs, which is slower, because of the option {named}."
+    ]
     assert read(origin, UNET, 5, 25, list_model(location).digest(UNET)) == WEIGHTS[5:25]
 
 
@@ -143,6 +152,7 @@ def test_missing_credentials_are_told_at_once(bucket: Location, tmp_path: Path, 
     with pytest.raises(OriginFailed) as caught:
         read(origin, UNET, 0, 9)
     assert caught.value.lasting
+    assert caught.value.fault == "denied"
     assert waits == []
 
 
@@ -191,21 +201,53 @@ def test_a_fault_that_lasts_is_told_without_secrets_and_never_taken_for_bytes(
     assert ("503" in caught.value.reason) == (fault == 503)
 
 
-@pytest.mark.parametrize("fault", [403, 404])
-def test_what_asking_again_cannot_help_is_refused_at_once(bucket: Location, front: Front, fault: int) -> None:
-    front.faults = repeat(fault)
-    origin = open_origin(behind(bucket, front), patience=EACH_TIME)
+@pytest.mark.parametrize(
+    ("status", "fault", "translated"),
+    [
+        (400, "denied", True),
+        (401, "denied", True),
+        *((status, fault, by) for status, fault in ((403, "denied"), (404, "gone")) for by in (True, False)),
+    ],
+)
+def test_what_asking_again_cannot_help_is_refused_at_once_and_denials_told_apart(
+    bucket: Location, front: Front, status: int, fault: str, translated: bool
+) -> None:
+    front.faults = repeat(status)
+    there = behind(bucket, front)
+    options = dict(there.options) | ({} if translated else {"version_aware": True})
+    origin = open_origin(Location(there.url, options), patience=EACH_TIME)
     with pytest.raises(OriginFailed, match="at attempt 1 of 7") as caught:
         read(origin, UNET, 0, 9)
-    assert caught.value.lasting
+    assert (caught.value.lasting, caught.value.fault) == (True, fault)
     assert len(front.reads) == 1
+
+
+@pytest.mark.parametrize(("translated", "listens"), [(True, True), (True, False), (False, False)])
+def test_an_origin_that_never_answered_this_host_is_left_to_others_at_once(
+    bucket: Location, listens: bool, translated: bool
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if listens:
+            silent.listen()
+        options = {
+            **bucket.options,
+            "endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "config_kwargs": {"connect_timeout": 0.3, "read_timeout": 0.3, "retries": {"max_attempts": 0}},
+        }
+        origin = open_origin(
+            Location(bucket.url, options | ({} if translated else {"version_aware": True})), patience=EACH_TIME
+        )
+        with pytest.raises(OriginFailed, match="at attempt 1 of 7") as caught:
+            read(origin, UNET, 0, 9)
+    assert (caught.value.lasting, caught.value.fault) == (False, "unreached")
 
 
 def test_a_file_that_is_not_there_is_refused_at_once(bucket: Location) -> None:
     with pytest.raises(OriginFailed, match="FileNotFoundError, at attempt 1") as caught:
         read(open_origin(bucket, patience=EACH_TIME), "unet/none.bin", 0, 9)
     again = pickle.loads(pickle.dumps(caught.value))
-    assert (again.reason, again.lasting) == (caught.value.reason, True)
+    assert (again.reason, again.lasting, again.fault) == (caught.value.reason, True, "gone")
 
 
 @pytest.mark.parametrize("translated", [True, False])

@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import fsspec
 import pytest
+from botocore.exceptions import ClientError
+from s3fs.errors import translate_boto_error
 
 from pressrun.location import Location
 from pressrun.models.listing import list_model
 from workers.cache.cloud_stores import azure_store, google_store
 from workers.cache.origin import Origin, OriginFailed, Patience, open_origin
-from workers.cache.s3_store import _place_of
+from workers.cache.s3_store import _place_of, s3_store
+from workers.cache.source import SourceUnreached
 
 WEIGHTS = os.urandom(300_000)
 FILES = {"unet/weights.safetensors": WEIGHTS, "vae/a file (ü) + 100%#1.bin": WEIGHTS[::-1], "config.json": b"{}"}
@@ -109,3 +113,49 @@ def test_a_bucket_of_amazon_is_asked_for_its_own_region() -> None:
     assert place("https://s3.amazonaws.com") == ("https://s3.eu-west-1.amazonaws.com", "eu-west-1")
     assert place("https://s3.us-east-2.amazonaws.com") == ("https://s3.eu-west-1.amazonaws.com", "eu-west-1")
     assert place("https://minio.studio:9000") == ("https://minio.studio:9000", "us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "options", "region"),
+    [
+        ({"x-amz-bucket-region": "eu-west-1"}, {"region_name": "us-west-2"}, "eu-west-1"),
+        ({}, {"region_name": "us-west-2"}, "us-west-2"),
+        ({}, {}, None),
+    ],
+)
+def test_a_bucket_that_may_not_be_looked_at_is_read_all_the_same(
+    headers: dict[str, str], options: dict[str, str], region: str | None
+) -> None:
+    """As a policy has it that allows to list one prefix only; the answer is what S3 sends, as s3fs passes it on."""
+    response: Any = {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPStatusCode": 403, "HTTPHeaders": headers}}
+
+    def call_s3(*_: object, **__: object) -> None:
+        raise translate_boto_error(ClientError(response, "HeadBucket"))
+
+    meta = SimpleNamespace(endpoint_url="https://s3.amazonaws.com", region_name=None)
+    filesystem = SimpleNamespace(s3=SimpleNamespace(meta=meta), call_s3=call_s3, client_kwargs=options)
+    assert _place_of(filesystem, "models") == (region and (f"https://s3.{region}.amazonaws.com", region))
+
+
+def test_a_bucket_whose_region_nobody_tells_is_left_to_fsspec() -> None:
+    def call_s3(*_: object, **__: object) -> None:
+        raise ConnectionResetError
+
+    meta = SimpleNamespace(endpoint_url="https://s3.amazonaws.com", region_name=None)
+    filesystem = SimpleNamespace(s3=SimpleNamespace(meta=meta), call_s3=call_s3, client_kwargs={}, connect=lambda: None)
+    assert s3_store(filesystem, "models", {}) is None
+
+
+def test_an_origin_that_answered_this_host_before_is_asked_again() -> None:
+    asked: list[int] = []
+
+    class Unsteady:
+        def read_once(self, path: str, start: int, digest: str, into: memoryview) -> None:
+            asked.append(start)
+            if 1 < len(asked) < 5:
+                raise SourceUnreached("connect")
+
+    origin = Origin(Location("s3://models/paint"), Unsteady(), EACH_TIME)
+    for start in (0, 9):
+        read(origin, UNET, start, start + 9)
+    assert asked == [0, 9, 9, 9, 9]
