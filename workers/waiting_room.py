@@ -93,14 +93,14 @@ class WaitingRoom(SchedulerPlugin):  # type: ignore[misc]  # distributed carries
         was_leaving = known is not None and known.status == Status.closing_gracefully
         if worker in self._waiting and status == Status.running.name:
             self._running.add(worker)
-            if was_leaving:  # Dask found nowhere to put what it holds, and keeps it
+            if was_leaving:  # it was to be retired, and Dask thought better of it
                 self._tell(worker, Status.paused.name)
             return
         self._scheduler.handle_worker_status_change(status, worker, stimulus_id)
-        if worker in self._waiting and was_leaving and status == Status.paused.name:
-            # Dask sent it back to what it was held as, not to what it was: nobody else would ever wake it.
-            change = {"op": "worker-status-change", "status": Status.running.name, "stimulus_id": stimulus_id}
-            self._scheduler.stream_comms[worker].send(change)
+        if was_leaving and status == Status.paused.name:
+            # Dask gave back the status that it knew of, that of one held here; one short of memory pauses again itself.
+            news = {"op": "worker-status-change", "status": Status.running.name, "stimulus_id": stimulus_id}
+            self._scheduler.stream_comms[worker].send(news)
 
     def _tell(self, worker: str, status: str) -> None:
         self._scheduler.handle_worker_status_change(status, worker, f"waiting-room-{time.time()}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from distributed import Client, LocalCluster
 from distributed.core import Status
 
-from tests.awaiting import until
+from tests.awaiting import PATIENCE_S, until
 from workers import joiners, waiting_room
 from workers.joiners import Joiners
 
@@ -22,7 +21,7 @@ ROOM = waiting_room.WaitingRoom.name
 def client() -> Iterator[Client]:
     """Give a cluster of one worker."""
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(n_workers=1, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -126,26 +125,48 @@ def close_soon(worker: str, status: Status = Status.closing_gracefully, dask_sch
     dask_scheduler.handle_worker_status_change(status, worker, "test")
 
 
-@pytest.mark.parametrize("held", ["before", "after"])
-def test_who_was_to_be_retired_and_could_not_be_is_at_work_again_once_let_in(client: Client, held: str) -> None:
+def test_who_was_to_be_retired_when_a_run_began_and_stays_after_all_takes_tasks_once_it_is_let_in(
+    client: Client,
+) -> None:
     (worker,) = client.nthreads()
-    only_copy = client.submit(sum, [1, 2])
-    assert only_copy.result() == 3
-    waiting_room.enter(client, "drawing-0", [worker] if held == "before" else [])
-    client.run_on_scheduler(retire, worker, client.id, held)
+    client.run_on_scheduler(order, worker, "closing_gracefully")
+    until(lambda: own_statuses(client) == {"closing_gracefully"} == statuses(client))
+    waiting_room.enter(client, "drawing-0", [worker])
+    client.run_on_scheduler(order, worker, "running")
     until(lambda: statuses(client) == {"paused"})
     waiting_room.let_in(client, "drawing-0", worker)
-    assert client.submit(sum, [1, 2, 3]).result(timeout=10) == 6
+    assert statuses(client) == {"running"} == own_statuses(client)
 
 
-async def retire(worker: str, client: str, held: str, dask_scheduler: Any = None) -> None:
-    """Begin to retire a worker whose data can go nowhere, and have a run hold it before or meanwhile."""
-    retiring = asyncio.ensure_future(dask_scheduler.retire_workers([worker]))
-    while dask_scheduler.workers[worker].status != Status.closing_gracefully:
-        await asyncio.sleep(0)
-    if held == "after":
-        dask_scheduler.plugins[ROOM].enter("drawing-0", client, [worker])
-    assert await retiring == {}
+@pytest.mark.parametrize("is_let_in_first", [False, True])
+def test_who_waits_and_cannot_be_retired_takes_tasks_once_it_is_let_in(client: Client, is_let_in_first: bool) -> None:
+    (worker,) = client.nthreads()
+    only_copy = client.submit(len, "ab")
+    assert only_copy.result() == 2
+    waiting_room.enter(client, "drawing-0", [worker])
+    if is_let_in_first:
+        client.run_on_scheduler(order, worker, "closing_gracefully")
+        until(lambda: own_statuses(client) == {"closing_gracefully"} == statuses(client))
+        waiting_room.let_in(client, "drawing-0", worker)
+        client.run_on_scheduler(order, worker, "paused")
+    else:
+        client.retire_workers([worker], close_workers=False)
+        until(lambda: own_statuses(client) == {"running"})
+        until(lambda: statuses(client) == {"paused"})
+        waiting_room.let_in(client, "drawing-0", worker)
+    until(lambda: statuses(client) == {"running"} == own_statuses(client))
+    assert client.submit(len, "abc").result(timeout=PATIENCE_S) == 3
+
+
+def order(worker: str, status: str, dask_scheduler: Any = None) -> None:
+    """Tell a worker its status, as Dask does while it retires one."""
+    news = {"op": "worker-status-change", "status": status, "stimulus_id": "test"}
+    dask_scheduler.stream_comms[worker].send(news)
+
+
+def own_statuses(client: Client) -> set[str]:
+    """Return what the workers themselves say."""
+    return set(client.run(lambda dask_worker: dask_worker.status.name).values())
 
 
 def test_the_room_is_asked_only_while_somebody_comes_or_waits(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
