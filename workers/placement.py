@@ -59,8 +59,13 @@ class Placement:
         self._load: defaultdict[str, float] = defaultdict(float)
         self._joiners = Joiners(client, order.run_id, self._cold, self._holdings.doubt)
 
-    def at_work(self) -> AbstractContextManager[None]:
-        """Be about to submit batches: workers that join inside the block are given none before they are warm."""
+    def at_work(self, sample: Batch | None = None) -> AbstractContextManager[None]:
+        """Be about to submit batches: workers that join inside the block are given none before they are warm.
+
+        They are warmed by the last batch that was submitted, or by the sample until there is one.
+        """
+        if sample is not None:
+            self._joiners.draw_like(self.order, sample)
         return self._joiners.met()
 
     def submit(self, batch: Batch, key: str) -> Future:

@@ -23,6 +23,7 @@ from workers.fleet import Fleet
 from workers.golden_drawing import draw_golden
 from workers.mounted_models import check_mounted, read_through
 from workers.order import PrintOrder
+from workers.placement import Placement
 from workers.speed import warm_up
 
 
@@ -99,12 +100,13 @@ def check(release: Release, fleet: Fleet) -> Verdict:
     """
     order, total = print_order(release), release.rows.num_rows
     client = fleet.open()
-    futures = [client.submit(draw_golden, golden, order, pure=False) for golden in golden_batches(release.rows)]
     found: list[Comparison] = []
     try:
-        for future in as_completed(futures):
-            found += future.result()
-            tell(News("check golden", "", len(found), total))
+        with Placement(client, order, 0.0).at_work(release.sample()):  # who joins unfit spoils no good revision
+            golden = golden_batches(release.rows)
+            for future in as_completed([client.submit(draw_golden, batch, order, pure=False) for batch in golden]):
+                found += future.result()
+                tell(News("check golden", "", len(found), total))
     except PressrunError:
         raise
     except Exception as error:

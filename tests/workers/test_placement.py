@@ -22,7 +22,7 @@ from tests.awaiting import PATIENCE_S, until
 from tests.workers.conftest import OpenedRun
 from workers.fleet import LocalFleet
 from workers.holdings import Holdings
-from workers.model_host import model_host
+from workers.model_host import loaded_keys, model_host
 from workers.order import PrintOrder
 from workers.placement import Placement, set_free
 from workers.printing import renderer_key
@@ -121,6 +121,16 @@ def test_a_worker_that_holds_the_model_of_another_run_alone_is_warmed_before_it_
     with Placement(fleet.open(), order, 3).at_work():
         assert [status(fleet, worker) for worker in (first, second)] == ["running", "paused"]
     until(lambda: status(fleet, second) == "running")
+
+
+def test_who_joins_before_a_batch_was_submitted_is_warmed_by_the_sample(fleet: LocalFleet, opened: Opened) -> None:
+    run, order = opened(runs.prompts(2))
+    (batch,) = batches(run)
+    first, second = addresses(fleet)
+    warm(fleet, first, order, batch)
+    with Placement(fleet.open(), order, 3).at_work(batch):
+        until(lambda: status(fleet, second) == "running")
+        assert renderer_key(order) in fleet.open().run(loaded_keys)[second]
 
 
 def status(fleet: LocalFleet, worker: str) -> str:
