@@ -14,7 +14,7 @@ import xxhash
 
 from pressrun.errors import InvalidModel
 from pressrun.location import Location
-from pressrun.models.content_names import names_contents, place_of, store_of
+from pressrun.models.content_names import names_contents, place_of
 from pressrun.models.diffusers_folder import ModelFile
 
 MIB = 2**20
@@ -164,7 +164,7 @@ def cut(
     Parameters
     ----------
     location : Location
-        Where the files lie; part of what names contents whose listing tells no checksum, or none to be relied on.
+        Where the files lie; part of what names contents whose listing tells no checksum.
     revision : str
         Digest of the listing.
     files : sequence of ModelFile
@@ -250,8 +250,6 @@ def _cut(location: Location, file: ModelFile, smallest: int) -> ChunkedFile:
     named = [file.digest, str(file.size_bytes)]
     if not names_contents(location, file.digest):  # it only names the file's state in its place
         named += [place_of(location), file.path]
-    if store := store_of(location):
-        named.append(store)
     content = hashlib.blake2b("\0".join(named).encode(), digest_size=16).hexdigest()
     return ChunkedFile(file.path, file.size_bytes, file.digest, content, chunk_bytes_of(file.size_bytes, smallest))
 

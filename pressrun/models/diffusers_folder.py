@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pressrun.location import Location
-from pressrun.models.content_names import names_a_write, place_of, store_of
+from pressrun.models.content_names import names_a_write, place_of
 from pressrun.models.listing import ModelListing, list_model
 from pressrun.models.native_size import native_size_px, size_multiple_px
 from pressrun.models.pipeline_index import INDEX_NAME, read_index, read_settings
@@ -146,8 +146,6 @@ def revision_of(location: Location, files: tuple[ModelFile, ...]) -> str:
         hasher.update(f"{file.path}\0{file.size_bytes}\0{file.digest}\n".encode())
     if not all(names_a_write(location, file.digest) for file in files):
         hasher.update(f"at {place_of(location)}\n".encode())
-    if store := store_of(location):
-        hasher.update(f"in {store}\n".encode())
     return hasher.hexdigest()
 
 
