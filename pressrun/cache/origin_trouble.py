@@ -44,9 +44,11 @@ class OriginTrouble:
             if host.places[place]:
                 self._swarm.denials.add(place, host.name, event.reason, now_s)
             return
-        is_passed_over = event.fault == "unreached" and self._others_may_read(host, place, now_s)
-        ban_s = self._limits.unreached_ban_s if is_passed_over else self._limits.ban_s
-        host.ban(at_origin(place)).strike(now_s, ban_s)
+        ban = host.ban(at_origin(place))
+        if event.fault == "unreached" and self._others_may_read(host, place, now_s):  # which says nothing of the place
+            ban.until_s = max(ban.until_s, now_s + self._limits.unreached_ban_s)
+            return
+        ban.strike(now_s, self._limits.ban_s)
         verdict = self._faults.failed(place, event.chunk_id, event.fault, now_s)
         if verdict == "chunk lost":
             self._faults.forget(event.chunk_id)

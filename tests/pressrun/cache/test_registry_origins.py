@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from pressrun.cache.messages import (
     ORIGIN,
     Abandoned,
+    Alive,
     Failed,
     Fault,
     Fetch,
@@ -228,6 +230,24 @@ def test_hosts_without_a_way_to_the_origin_are_passed_over_and_cost_no_chunk() -
     assert not cluster.said
     assert all(held == {chunk.chunk_id for chunk in CHUNKS} for held in cluster.held.values())
     assert set(tries.values()) == {1}
+
+
+def test_a_host_that_is_passed_over_is_asked_again_each_time_as_soon_and_costs_the_others_nothing() -> None:
+    cluster, moments = Simulation({"lost": "", "slow": ""}), list[float]()
+    cluster.want_all()
+    while cluster.now < 600.0:
+        cluster.take_commands()
+        for fetch in list(cluster.under_way):
+            if fetch.host == "lost":
+                moments.append(cluster.now)
+                cluster.under_way.remove(fetch)
+                cluster.registry.tell(Failed("lost", fetch.chunk_id, ORIGIN, "unreached", "no way"), cluster.now)
+            else:  # reads on, and has nothing yet
+                cluster.registry.tell(Alive("slow", (fetch.chunk_id,)), cluster.now)
+        cluster.now += 1.0
+    assert not cluster.said
+    tries = sorted(set(moments))
+    assert max(later - sooner for sooner, later in pairwise(tries)) <= LIMITS.unreached_ban_s + 1.0
 
 
 def test_that_hosts_do_not_reach_the_origin_says_nothing_of_a_chunk() -> None:
