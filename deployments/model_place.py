@@ -36,7 +36,7 @@ def model_store(name: str) -> ModelStore:
     Raises
     ------
     InvalidJob
-        If there is no such block, or the server does not answer.
+        If there is no such block, what it holds is invalid, or the server does not answer.
     """
     prepare_prefect(verbose=False)
     import httpx
@@ -47,6 +47,11 @@ def model_store(name: str) -> ModelStore:
     TemporaryServer().wait()
     try:
         block = ModelStore.load(name)
+    except RuntimeError:  # whose cause shows what the block holds
+        raise InvalidJob(
+            f"The block {name!r} of the type {ModelStore.get_block_type_slug()} holds values that are no such block's; "
+            "look at it in the Prefect UI and save it again."
+        ) from None
     except (ValueError, httpx.HTTPError) as error:
         raise InvalidJob(
             f"The block {name!r} of the type {ModelStore.get_block_type_slug()} cannot be had ({error}); "

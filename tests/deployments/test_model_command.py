@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.types import SecretDict
 
 from blocks.storage import ModelStore
@@ -55,6 +57,16 @@ def test_a_model_is_had_with_the_credentials_of_a_block(said: Any, studio: str, 
     for command in (("model", "publish"), ("cache", "preload"), ("release", "--golden", "golden")):
         code, _, err = said(*command, "painter", "--store", "nowhere")
         assert (code, "The block 'nowhere' of the type pressrun-model-store cannot be had" in err) == (2, True)
+
+
+def test_a_block_that_holds_what_it_cannot_is_refused_and_shows_none_of_it(said: Any, studio: str) -> None:
+    broken = BlockDocumentUpdate(data={"credentials": {"secret": "never to be told"}}, merge_existing_data=False)
+    with get_client(sync_client=True) as client:
+        named = client.read_block_document_by_name("studio", ModelStore.get_block_type_slug())
+        client.update_block_document(named.id, broken)
+    code, told, err = said("model", "publish", "painter", "--store", "studio")
+    assert (code, "The block 'studio'" in err, "save it again" in err) == (2, True, True)
+    assert "never to be told" not in told + err
 
 
 @pytest.mark.slow
