@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +63,7 @@ class Joiners:
         self._users = 0
         self._numbers = itertools.count()
         self._ready: set[str] | None = None
+        self.there: set[str] = set()  # who was seen last
 
     def draw_like(self, order: PrintOrder, batch: Batch) -> None:
         """Warm workers from now on for batches like this one."""
@@ -94,9 +95,9 @@ class Joiners:
         self._warmed(worker)
         return True
 
-    def warm_among(self, workers: Iterable[str]) -> set[str]:
-        """Return those of the workers that are known to be warm."""
-        return (self._ready or set()).intersection(workers)
+    def warm_workers(self) -> int:
+        """Return how many of the workers that were there a moment ago are warm."""
+        return len(self.there & (self._ready or set()))
 
     def _begin(self) -> threading.Event:
         visit = _Visit(self, self._client, f"{self._run_id}-{next(self._numbers)}")
@@ -176,7 +177,8 @@ class _Visit:
         """Return whether to ask the waiting room: somebody came, waited a moment ago, or it was not asked for long."""
         there, now_s = set(self._client.nthreads()), time.monotonic()
         if there != self._there:
-            self._there, self._news_s = there, now_s
+            self._there = self._joiners.there = there
+            self._news_s = now_s
         return now_s - self._news_s < _NEWS_S or now_s - self._asked_s > _CALM_S
 
     def _meet(self, worker: str, is_hopeless: bool, has_others: bool) -> None:

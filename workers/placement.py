@@ -99,7 +99,7 @@ class Placement:
 
     def workers(self) -> int:
         """Return how many workers draw; those that wait to be warmed do not count."""
-        return len(self._joiners.warm_among(self._holdings.known()))
+        return self._joiners.warm_workers()
 
     def landed(self, key: str, receipt: Receipt | None = None) -> None:
         """Note that a batch is under way no more, and what its receipt says of its worker."""
