@@ -10,6 +10,7 @@ import asyncio
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +115,17 @@ def drain(client: Client, folder: str, leaving: Collection[str], timeout_s: floa
 
 
 def rooms(standings: Mapping[str, Standing], leaving: Collection[str]) -> dict[str, int]:
-    """Return the room of the hosts that stay, by the worker that keeps their part."""
+    """Return the room of the hosts that stay, by the worker that keeps their part.
+
+    What another host that stays has as well counts as room: caches are full most of the time, and it can go.
+    """
     staying = _staying(standings, leaving)
-    return {worker: one.room_bytes for worker, one in standings.items() if one.is_keeper and one.host in staying}
+    kept = {worker: one for worker, one in standings.items() if one.is_keeper and one.host in staying}
+    copies = Counter(revision for one in kept.values() for revision in one.whole)
+    return {
+        worker: one.room_bytes + sum(size_bytes for revision, size_bytes in one.whole.items() if copies[revision] > 1)
+        for worker, one in kept.items()
+    }
 
 
 def too_large(revision: str, size_bytes: int, room_bytes: int) -> str:
@@ -125,7 +134,8 @@ def too_large(revision: str, size_bytes: int, room_bytes: int) -> str:
         return ""
     return (
         f"The revision {revision} has {size(size_bytes)}, but no host that stays may hold more than "
-        f"{size(max(0, room_bytes))} beside what it has; drop models there, raise the cache's budget or add a host."
+        f"{size(max(0, room_bytes))} beside what it alone has; drop models there, raise the cache's budget or add "
+        "a host."
     )
 
 

@@ -28,7 +28,7 @@ from workers.cache.joining import SharedCache
 from workers.cache.links import link_for
 from workers.cache.sockets import Deadline, connect, split_address
 from workers.cache.store_state import look
-from workers.cache.upkeep import one_a_host, standings
+from workers.cache.upkeep import Standing, one_a_host, rooms, standings
 
 CACHE = SharedCache("~/cache")
 CONTENT = random.Random(5).randbytes(10 * CHUNK_BYTES + 17)  # the same in every process
@@ -265,3 +265,12 @@ def test_caches_of_two_folders_have_nothing_of_each_other(client: Client, origin
         lambda: {link_for(Path(folder).expanduser())._settings.token for folder in ("~/cache", "~/cache-acme")}
     )
     assert all(len(both) == 2 for both in tokens.values())
+
+
+def test_what_another_host_that_stays_has_too_makes_room_and_what_it_alone_has_does_not() -> None:
+    standing = {
+        "leaving": Standing("leaving", True, {"mine": 30}, 5),
+        "full": Standing("full", True, {"common": 20, "alone": 50}, 5),
+        "other": Standing("other", True, {"common": 20}, 1),
+    }
+    assert rooms(standing, {"leaving"}) == {"full": 25, "other": 21}
