@@ -6,6 +6,19 @@ from tests import runs
 from workers.slots import Slots
 
 
+def want_all(slots: Slots, events: list[bool]) -> threading.Thread:
+    """Return a thread that waits for all places, and notes once it has them whether there is another one."""
+
+    def wait() -> None:
+        with slots.alone():
+            events.append(slots.take())
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    runs.wait_until(lambda: not slots.take() or slots.give_back(), "the places to be wanted")
+    return waiting
+
+
 def test_there_are_as_many_places_as_were_made() -> None:
     slots = Slots(3)
     assert [slots.take() for _ in range(4)] == [True, True, True, False]
@@ -16,14 +29,7 @@ def test_there_are_as_many_places_as_were_made() -> None:
 def test_whoever_wants_all_places_waits_for_them_while_nobody_else_gets_one() -> None:
     slots, events = Slots(2), []
     assert slots.take()
-
-    def wait() -> None:
-        with slots.alone():
-            events.append(slots.take())
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    runs.wait_until(lambda: not slots.take() or slots.give_back(), "the places to be wanted")
+    waiting = want_all(slots, events)
     assert events == []
     slots.give_back()
     waiting.join(10)
@@ -60,14 +66,7 @@ def test_places_grow_and_never_shrink() -> None:
 def test_whoever_has_all_places_has_those_too_that_come_while_waiting() -> None:
     slots, events = Slots(1), []
     assert slots.take()
-
-    def wait() -> None:
-        with slots.alone():
-            events.append(slots.take())
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    runs.wait_until(lambda: not slots.take() or slots.give_back(), "the places to be wanted")
+    waiting = want_all(slots, events)
     slots.widen_to(2)
     assert events == []
     slots.give_back()
